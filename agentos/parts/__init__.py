@@ -1,0 +1,1 @@
+"""Real parts and how each is had: embedded Postgres, Apache Pulsar, a tiny model."""

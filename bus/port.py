@@ -1,0 +1,148 @@
+"""The port: what the rest of AgentOS asks of a broker. Both adapters keep it under one contract suite.
+
+Two kinds of traffic:
+
+- **Topics** are durable. A message is kept for every subscription that exists when it is published, until that
+  subscription acks it. Subscriptions are Shared: each message goes to one consumer. Delivery is at least once.
+- **Channels** are not. A frame reaches whoever listens at that moment, at most once, in milliseconds: chunks of
+  a stream, cancellations, announcements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+# Bodies above this many bytes travel as blobs (claim-check): Pulsar's own limit is 5 MiB for body and headers.
+CLAIM_CHECK_BYTES = 1 << 20
+
+# Property that counts deliveries which ended in a nack. Pulsar's own count does not survive a republication.
+ATTEMPT_PROPERTY = "agentos-attempt"
+# Property of a dead letter: why it is one, for a person.
+REASON_PROPERTY = "agentos-reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish. `deliver_after` is in seconds; 0 is at once."""
+
+    body: bytes
+    properties: Mapping[str, str] = field(default_factory=dict)
+    deliver_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message received and not yet settled. `attempt` is 1 at first and grows with every nack."""
+
+    topic: str
+    body: bytes
+    properties: Mapping[str, str]
+    attempt: int
+    handle: Any  # the adapter's own
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many messages of a subscription wait: for a consumer now, for their time, for an ack."""
+
+    ready: int
+    delayed: int
+    in_flight: int
+
+
+class Publisher(Protocol):
+    """Publishes to one topic."""
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Returns once the broker has confirmed every message.
+
+        Raises `MessageRefused` if the broker does not take one of them, `BusUnavailable` if it cannot be reached,
+        `BusRefused`, `BusClosed`. After an error some of the messages may have been published all the same.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Subscription(Protocol):
+    """A consumer of one Shared subscription. At most `window` deliveries are unsettled at any time."""
+
+    async def receive(self) -> list[Delivery]:
+        """Waits for at least one delivery; returns as many as have arrived. Raises `BusClosed` after `close`."""
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Settles as done. A redelivery is still possible after a crash of the broker: settle idempotently."""
+
+    async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
+        """Settles as not done: delivered again, to any consumer, no earlier than after `delay` seconds.
+
+        The delivery after `max_attempts` nacks goes to the dead-letter topic instead, with `reason`.
+        """
+
+    async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
+        """Settles as hopeless: moved to the dead-letter topic with `reason` as a property."""
+
+    async def close(self) -> None:
+        """Stops receiving. Unsettled deliveries go back to the topic at once. A second close does nothing."""
+
+
+class Listening(Protocol):
+    """A running `listen`."""
+
+    async def close(self) -> None: ...
+
+
+class Bus(Protocol):
+    """A connection to a broker."""
+
+    async def publisher(self, topic: str, *, batching: bool = False) -> Publisher:
+        """A publisher for `topic`, shared by all who ask for the same.
+
+        With `batching` the broker may store many messages as one entry, which goes whole to one consumer: for
+        topics whose consumers take everything anyway.
+        """
+
+    async def subscribe(
+        self, topic: str, subscription: str, *, window: int, prefetch: int = 1, max_attempts: int = 5
+    ) -> Subscription:
+        """Joins (and makes, if missing) a Shared subscription.
+
+        `window`: deliveries that may be unsettled at once. `prefetch`: how many the broker may send ahead within
+        the window; 1 leaves waiting messages to consumers that are free.
+        """
+
+    async def ensure_subscription(self, topic: str, subscription: str) -> None:
+        """Makes the subscription if missing, so that what is published from now on waits for its consumers."""
+
+    async def backlog(self, topic: str, subscription: str) -> Backlog:
+        """Figures of a subscription; zeros where it does not exist."""
+
+    async def send(self, channel: str, frame: bytes) -> None:
+        """Sends a frame (valid UTF-8, at most 1 MiB) to whoever listens to `channel` now."""
+
+    async def listen(self, channel: str, handler: Callable[[bytes], None]) -> Listening:
+        """Calls `handler` on the event loop for every frame from now on. `handler` must not block or raise."""
+
+    async def put_blob(self, data: bytes) -> str:
+        """Keeps a large body and returns its reference, once it is durable."""
+
+    async def get_blob(self, reference: str) -> bytes:
+        """The body. Raises `BlobMissing` if it was dropped."""
+
+    async def drop_blob(self, reference: str) -> None:
+        """Forgets the body. Dropping twice is no error."""
+
+    async def check(self) -> None:
+        """Returns if the broker answers; raises `BusUnavailable` or `BusRefused` if not."""
+
+    async def close(self) -> None:
+        """Closes subscriptions, listeners, publishers, then the connection. A second close does nothing."""
+
+
+def dead_letter_topic(topic: str, subscription: str) -> str:
+    """Pulsar's own convention for the name of a dead-letter topic."""
+    return f"{topic}-{subscription}-DLQ"
+
+
+DEAD_LETTER_SUBSCRIPTION = "dead-letters"

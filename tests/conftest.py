@@ -1,0 +1,5 @@
+"""Fixtures that all tests share: the real parts. Each has a file of its own in tests/fixtures."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.fixtures.postgres"]

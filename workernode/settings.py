@@ -1,0 +1,54 @@
+"""Settings of a WorkerNode."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from bus.topics import RESULT_TOPIC
+from core.settings import Settings, known_as
+
+
+class WorkerSettings(Settings):
+    """One process, one model, one backend."""
+
+    node_type: Literal["mock", "remote", "local"] = known_as("NODE_TYPE", description="Kind of backend.")
+    model_name: str = known_as("MODEL_NAME", min_length=1, description="Model served: the topic is model-<name>.")
+    api_url: str = known_as("API_URL", default="", description="Remote: base address, with or without /v1.")
+    api_key: SecretStr = known_as("API_KEY", default=SecretStr(""), description="Remote: key for API_URL.")
+    max_process_num: int = known_as(
+        "MAX_PROCESS_NUM", default=128, ge=1, description="Requests handled at once (slots)."
+    )
+    pulsar_url: str = known_as("PULSAR_URL", default="", description="Broker, pulsar://host:6650.")
+    pulsar_token: SecretStr = known_as("PULSAR_TOKEN", default=SecretStr(""), description="Token for the broker.")
+    pulsar_admin_url: str = known_as("PULSAR_ADMIN_URL", default="", description="Broker's admin, http://host:8080.")
+    bus_url: str = Field(default="", description="Postgres bus, instead of PULSAR_URL: postgresql://…")
+    res_topic_name: str = known_as("RES_TOPIC_NAME", default=RESULT_TOPIC, description="Topic of results.")
+    debug: bool = known_as("DEBUG", default=False, description="Debug logs.")
+    aimodel_name: str = known_as("AIMODEL_NAME", default="", description="Name of the AIModel in Kubernetes.")
+    aimodel_namespace: str = known_as("AIMODEL_NAMESPACE", default="", description="Its namespace.")
+    host: str = Field(default="127.0.0.1", description="Address that health and metrics are served on.")
+    port: int = known_as("PORT", default=8082, ge=0, le=65535, description="Port of health and metrics; 0: any.")
+    model_file: str = Field(default="", description="Local: a GGUF file or a llamafile.")
+    prefetch: int = Field(default=1, ge=1, description="Messages the broker may send ahead; for fast backends.")
+    max_attempts: int = Field(default=5, ge=1, description="Deliveries before a request is failed for good.")
+    grace_seconds: float = Field(default=30, ge=0, description="Time to finish calls after SIGTERM.")
+    call_timeout_seconds: float = Field(default=600, gt=0, description="Longest call.")
+    idle_timeout_seconds: float = Field(default=120, gt=0, description="Longest silence of an upstream.")
+    mock_text: str = Field(default="This is a fixed answer from the mock backend.", description="Mock: the answer.")
+    mock_delay_seconds: float = Field(default=0, ge=0, description="Mock: time to the first token.")
+    mock_tokens_per_second: float = Field(default=0, ge=0, description="Mock: speed of the answer; 0: at once.")
+    mock_failures: str = Field(
+        default="", description="Mock: statuses to answer in turn, for ever, as 200,429,500,hang,drop."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.pulsar_url) == bool(self.bus_url):
+            raise ValueError("set one of PULSAR_URL (pulsar://host:6650) and AGENTOS_BUS_URL (postgresql://…)")
+        if self.node_type == "remote" and not self.api_url:
+            raise ValueError("API_URL: is missing; NODE_TYPE=remote needs the address of an OpenAI-compatible API")
+        if self.node_type == "local" and not (self.model_file or self.api_url):
+            raise ValueError("AGENTOS_MODEL_FILE: is missing; NODE_TYPE=local needs a GGUF file or a llamafile")
+        return self
