@@ -1,0 +1,20 @@
+"""Logs: one line an event, to standard error, in UTC. They never hold prompts, completions, keys or tokens."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+
+def set_up(*, debug: bool) -> None:
+    """Sends this process's logs to standard error. Libraries are heard from `WARNING` up unless `debug`."""
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO if debug else logging.WARNING)
+    for ours in ("core", "bus", "store", "workernode", "coordinator", "agentos"):
+        logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.INFO)
