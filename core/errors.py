@@ -14,7 +14,8 @@
     │   ├── StoreUnavailable        Postgres cannot be reached now
     │   ├── NotFound                no such row
     │   └── StaleEpoch              an older owner tried to write
-    └── CallFailed                  an upstream call ended without a usable answer (`workernode`)
+    ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
+    └── CallFailed                  an upstream call ended without a usable answer (`workernode.errors`)
 
 Callers catch by level. The text of an error is for a person, never holds a prompt, a completion or a secret,
 and says what was wrong, where, and what would be right.

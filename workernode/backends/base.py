@@ -1,0 +1,62 @@
+"""What the node asks of a backend: answer one call, whole or in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bus.messages import NodeType, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `body` is the OpenAI request as its client sent it; `headers` are forwarded upstream."""
+
+    request_id: str
+    body: dict[str, Any]
+    stream: bool
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Where the chunks of a streamed call go, in order."""
+
+    def chunk(self, data: bytes) -> None:
+        """Takes the JSON of one chat.completion.chunk, as the client should see it. Does not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call's outcome.
+
+    `response`: JSON of a chat.completion, for a stream put together from its chunks. `estimated`: the usage was
+    counted by us. `first_token_at`: Unix time in seconds.
+    """
+
+    response: bytes
+    usage: Usage
+    estimated: bool
+    first_token_at: float | None
+
+
+class Backend(Protocol):
+    """A way to have calls answered. `slots`: how many at once."""
+
+    node_type: NodeType
+    slots: int
+
+    async def start(self) -> None:
+        """Gets ready to serve. Raises `BackendUnavailable` or `PartError`."""
+
+    async def close(self) -> None:
+        """Ends what `start` began. A second close, or one before the start, does nothing."""
+
+    async def check(self) -> None:
+        """Returns if calls can be served now; raises `BackendUnavailable`."""
+
+    async def call(self, call: Call, sink: Sink | None) -> Answer:
+        """Answers; chunks of a streamed call go to `sink` on the way. Raises `CallFailed`.
+
+        Cancelling the task stops the work upstream.
+        """

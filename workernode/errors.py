@@ -1,0 +1,31 @@
+"""The errors of backends (see the tree in core.errors)."""
+
+from __future__ import annotations
+
+from bus.messages import Usage
+from core.errors import AgentOSError
+from workernode.classify import Verdict
+
+
+class BackendUnavailable(AgentOSError):
+    """The backend cannot serve calls now; the text says why."""
+
+
+class CallFailed(AgentOSError):
+    """An upstream call ended without a usable answer.
+
+    `status` and `error` (the inside of an OpenAI error object) are what the client is told if this is final, as
+    `retry` says; `retry_after` is the wait in seconds that the upstream asked for. `reached_provider`: the call may
+    have cost money. `usage`: what a broken stream had used, estimated. `node_unavailable`: see `Verdict`.
+    The text holds status and code alone: an upstream's message may quote the prompt.
+    """
+
+    def __init__(self, verdict: Verdict, *, reached_provider: bool = True, usage: Usage | None = None) -> None:
+        super().__init__(f"upstream call failed: status {verdict.status}, code {verdict.error.get('code')}")
+        self.status = verdict.status
+        self.error = verdict.error
+        self.retry = verdict.retry
+        self.retry_after = verdict.retry_after
+        self.node_unavailable = verdict.node_unavailable
+        self.reached_provider = reached_provider
+        self.usage = usage
