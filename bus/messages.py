@@ -145,7 +145,7 @@ class EndpointChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """A piece of a streamed answer to a request's `endpoint`."""
 
     request_id: str
-    end: bool = msgspec.field(default=msgspec.UNSET)  # type: ignore[assignment]
+    end: bool
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -39,13 +39,14 @@ async def _run(daemon: Callable[[Stop], Awaitable[None]]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.signal)
+    failed = False
     try:
         await daemon(stop)
     except* AgentOSError as group:
+        failed = True
         for error in flatten(group):
-            log.error("stopped: %s: %s", type(error).__name__, error)
-        return 1
-    return 0
+            log.critical("stopped: %s: %s", type(error).__name__, error)
+    return int(failed)
 
 
 def flatten(group: BaseExceptionGroup[AgentOSError]) -> list[AgentOSError]:
@@ -56,11 +57,11 @@ def flatten(group: BaseExceptionGroup[AgentOSError]) -> list[AgentOSError]:
     return errors
 
 
-async def wait_for_any(*events: asyncio.Event, timeout: float | None = None) -> None:
-    """Returns when one of the events is set, or after `timeout` seconds."""
+async def wait_for_any(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Returns when one of the events is set, or after `seconds`."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

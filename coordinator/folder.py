@@ -1,0 +1,125 @@
+"""The fold: result events become rows, exactly once, many in one statement; then they are acked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bus.messages import ResultMessage, decode_result
+from bus.port import Bus, Delivery
+from bus.topics import FOLD_SUBSCRIPTION
+from coordinator.metrics import FOLDED
+from core.errors import BadMessage, BlobMissing, StoreUnavailable
+from store import Answer, Epoch, Folded, FoldOutcome, Store
+
+log = logging.getLogger(__name__)
+
+WINDOW = 2000
+PREFETCH = 1000
+BATCH = 500
+PAUSE_SECONDS = 0.5
+
+# Called for every node that has its result now.
+OnAnswer = Callable[[int, Answer], None]
+
+
+class Folder:
+    """Consumes the result topic."""
+
+    def __init__(self, bus: Bus, store: Store, topic: str, on_answer: OnAnswer) -> None:
+        self._bus = bus
+        self._store = store
+        self._topic = topic
+        self._on_answer = on_answer
+
+    async def run(self) -> None:
+        """Folds until cancelled. What is not acked by then is folded by the next coordinator."""
+        subscription = await self._bus.subscribe(self._topic, FOLD_SUBSCRIPTION, window=WINDOW, prefetch=PREFETCH)
+        while True:
+            deliveries = await subscription.receive()
+            for start in range(0, len(deliveries), BATCH):
+                batch = deliveries[start : start + BATCH]
+                good: list[tuple[Delivery, ResultMessage]] = []
+                for delivery in batch:
+                    try:
+                        good.append((delivery, decode_result(delivery.body)))
+                    except BadMessage as error:
+                        await subscription.dead_letter(delivery, reason=str(error))
+                await self._fold([result for _, result in good])
+                await subscription.ack([delivery for delivery, _ in good])
+
+    async def _fold(self, results: Sequence[ResultMessage]) -> None:
+        rows = [to_row(result, await self._response(result)) for result in results]
+        outcomes = await self._fold_until_done(rows)
+        for result, row, outcome in zip(results, rows, outcomes, strict=True):
+            FOLDED.labels(outcome.name.lower()).inc()
+            if outcome is FoldOutcome.FOLDED and row.task_id is not None:
+                self._on_answer(row.task_id, Answer(row.result, row.response))
+            await self._drop_blobs(result)
+
+    async def _fold_until_done(self, rows: Sequence[Folded]) -> list[FoldOutcome]:
+        while True:
+            try:
+                return await self._store.fold(rows)
+            except StoreUnavailable as error:
+                log.warning("%d results wait for the store: %s", len(rows), error)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _response(self, result: ResultMessage) -> str | None:
+        if result.response_ref is not None:
+            try:
+                return (await self._bus.get_blob(result.response_ref)).decode()
+            except BlobMissing:
+                log.info("event %s: its response has been folded before", result.event_id)
+                return None
+        return bytes(result.response).decode() if result.response is not None else None
+
+    async def _drop_blobs(self, result: ResultMessage) -> None:
+        if result.outcome != "retried":
+            for reference in (result.request_ref, result.response_ref):
+                if reference is not None:
+                    await self._bus.drop_blob(reference)
+
+
+def to_row(result: ResultMessage, response: str | None) -> Folded:
+    """A result event as the store takes it. `result` of the node: what became of it, in a JSON object."""
+    task = result.task
+    usage = result.usage
+    times = result.timestamps
+    told = {"outcome": result.outcome, "status": result.status, "usage": usage, "estimated": result.estimated}
+    if result.error is not None:
+        told["error"] = result.error
+    return Folded(
+        event_id=result.event_id,
+        request_id=result.request_id,
+        final=result.outcome != "retried",
+        reached_provider=result.reached_provider,
+        task_id=task.task_id if task else None,
+        node_id=task.node_id if task else None,
+        epoch=Epoch(task.global_epoch, task.regional_epoch) if task else Epoch(0, 0),
+        result=msgspec.json.encode(told).decode(),
+        response=response,
+        model=result.model,
+        node=result.node,
+        node_type=result.node_type,
+        outcome=result.outcome,
+        status=result.status,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cached_tokens=_detail(usage.prompt_tokens_details, "cached_tokens"),
+        reasoning_tokens=_detail(usage.completion_tokens_details, "reasoning_tokens"),
+        estimated=result.estimated,
+        ai_model_name=result.ai_model_name,
+        ai_model_namespace=result.ai_model_namespace,
+        started_at=times.started_at if times else None,
+        finished_at=times.finished_at if times else None,
+    )
+
+
+def _detail(details: dict[str, object] | None, name: str) -> int:
+    value = (details or {}).get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,84 @@
+"""Which models there are: told by their workers, remembered in the store (a model may be scaled to zero)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from bus import messages
+from bus.messages import RollCall, WorkerNotice, decode_notice
+from bus.port import Bus, Listening
+from bus.topics import WORKERS_CHANNEL
+from core.errors import BadMessage, StoreUnavailable
+from store import KnownModel, Store
+
+log = logging.getLogger(__name__)
+
+REMEMBER_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class Models:
+    """The models that requests may name."""
+
+    def __init__(self, bus: Bus, store: Store) -> None:
+        self._bus = bus
+        self._store = store
+        self._known: dict[str, KnownModel] = {}
+        self._heard: dict[str, str] = {}
+        self._looked_at = 0.0
+
+    async def start(self) -> Listening:
+        """Learns what the store knows, listens to workers, and asks them who they are."""
+        await self._look()
+        listening = await self._bus.listen(WORKERS_CHANNEL, self._hear)
+        await self._bus.send(WORKERS_CHANNEL, messages.encode(RollCall()))
+        return listening
+
+    async def knows(self, name: str) -> bool:
+        """Whether requests for this model can be taken. An unknown name is looked up, not more than once a second."""
+        if name in self._known or name in self._heard:
+            return True
+        if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
+            await self._look()
+        return name in self._known or name in self._heard
+
+    async def all(self) -> list[KnownModel]:
+        """Every model, by name."""
+        await self._remember()
+        await self._look()
+        return sorted(self._known.values(), key=lambda model: model.name)
+
+    async def remember(self) -> None:
+        """Writes what was heard to the store now and then, for ever."""
+        while True:
+            try:
+                await self._remember()
+            except StoreUnavailable as error:
+                log.warning("models are not remembered yet: %s", error)
+            await asyncio.sleep(REMEMBER_SECONDS)
+
+    async def _remember(self) -> None:
+        heard, self._heard = self._heard, {}
+        if not heard:
+            return
+        try:
+            await self._store.saw_models(list(heard.items()))
+        except StoreUnavailable:
+            self._heard = heard | self._heard
+            raise
+        await self._look()
+
+    async def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        self._known = {model.name: model for model in await self._store.known_models()}
+
+    def _hear(self, frame: bytes) -> None:
+        try:
+            notice = decode_notice(frame)
+        except BadMessage as error:
+            log.warning("on %s: %s", WORKERS_CHANNEL, error)
+            return
+        if isinstance(notice, WorkerNotice) and not notice.leaving:
+            self._heard[notice.model] = notice.node_type
