@@ -1,0 +1,54 @@
+"""Starts a WorkerNode: the health server, the backend, the bus, the node, in this order, and ends them in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from bus.connect import connect
+from core import http, log
+from core.errors import BusUnavailable
+from core.run import Stop, run
+from workernode.backends import make_backend
+from workernode.health import health_app
+from workernode.node import Node
+from workernode.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def main(settings: WorkerSettings) -> int:
+    """Runs until a signal; returns the exit code."""
+    log.set_up(debug=settings.debug)
+    return run(lambda stop: worker(settings, stop))
+
+
+async def worker(settings: WorkerSettings, stop: Stop) -> None:
+    """A worker's whole life. Raises an `AgentOSError` if it cannot start or cannot go on."""
+    async with contextlib.AsyncExitStack() as stack:
+        listener = http.listen(settings.host, settings.port)
+        stack.callback(listener.close)
+        backend = make_backend(settings)
+        stack.push_async_callback(backend.close)
+        await backend.start()
+        bus = await connect(
+            pulsar_url=settings.pulsar_url,
+            pulsar_token=settings.pulsar_token.get_secret_value(),
+            pulsar_admin_url=settings.pulsar_admin_url,
+            bus_url=settings.bus_url,
+        )
+        stack.push_async_callback(bus.close)
+        node = Node(settings, bus, backend)
+
+        async def ready() -> None:
+            if not node.taking:
+                raise BusUnavailable("the worker does not take messages yet, or no longer")
+            await backend.check()
+            await bus.check()
+
+        await stack.enter_async_context(http.serving(health_app(ready), listener, grace=1))
+        address = "%s:%d" % listener.getsockname()[:2]
+        logger.info(
+            "worker %s serves %s (%s); health on %s", node.name, settings.model_name, settings.node_type, address
+        )
+        await node.run(stop)

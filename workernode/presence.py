@@ -1,0 +1,61 @@
+"""Tells gateways which model this worker serves: at the start, when asked, and every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import msgspec
+
+from bus import messages
+from bus.messages import RollCall, WorkerNotice, decode_notice
+from bus.port import Bus, Listening
+from bus.topics import WORKERS_CHANNEL
+from core.errors import BadMessage, BusUnavailable
+from workernode.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+NOTICE_SECONDS = 5.0
+
+
+class Presence:
+    """One worker's notices."""
+
+    def __init__(self, bus: Bus, settings: WorkerSettings, node: str, slots: int) -> None:
+        self._bus = bus
+        self._notice = WorkerNotice(node=node, model=settings.model_name, node_type=settings.node_type, slots=slots)
+        self._asked = asyncio.Event()
+
+    async def listen(self) -> Listening:
+        """Hears roll calls until the listening is closed."""
+        return await self._bus.listen(WORKERS_CHANNEL, self._hear)
+
+    async def tell(self) -> None:
+        """Tells, for ever."""
+        while True:
+            await self._send(self._notice)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NOTICE_SECONDS):
+                    await self._asked.wait()
+            self._asked.clear()
+
+    async def leave(self) -> None:
+        """Tells that the worker goes."""
+        await self._send(msgspec.structs.replace(self._notice, leaving=True))
+
+    async def _send(self, notice: WorkerNotice) -> None:
+        try:
+            await self._bus.send(WORKERS_CHANNEL, messages.encode(notice))
+        except BusUnavailable as error:
+            log.warning("gateways do not hear of this worker now: %s", error)
+
+    def _hear(self, frame: bytes) -> None:
+        try:
+            notice = decode_notice(frame)
+        except BadMessage as error:
+            log.warning("on %s: %s", WORKERS_CHANNEL, error)
+            return
+        if isinstance(notice, RollCall):
+            self._asked.set()
