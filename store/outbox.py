@@ -1,0 +1,88 @@
+"""Submission: task, request and outgoing message commit together; and the outbox, from which messages leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.pool import Pool
+from store.records import Epoch, OutboxRow, Submission, Submitted
+
+# The keys are drawn first, so that the three inserts need not wait for one another's.
+SUBMIT = """
+with input as materialized (
+    select i.*, nextval('tasks_task_id_seq') as task_id, nextval('documents_doc_id_seq') as doc_id,
+           nextval('outbox_outbox_id_seq') as outbox_id
+    from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::float8[], $11::bigint[], $12::bigint[]) with ordinality
+         as i(user_id, task_type, description, node_id, topic, subscription, envelope, body,
+              owner, lease_seconds, global_epoch, regional_epoch, position)
+), new_tasks as (
+    insert into tasks (task_id, user_id, task_type, global_epoch, regional_epoch, task_description)
+    select task_id, user_id, task_type, global_epoch, regional_epoch, description from input
+), new_documents as (
+    insert into documents (doc_id, doc_type, doc_content, task_id) select doc_id, 'request', body, task_id from input
+), new_messages as (
+    insert into outbox (outbox_id, task_id, node_id, global_epoch, regional_epoch, topic, subscription, envelope,
+                        doc_id, claimed_by, claimed_until)
+    select outbox_id, task_id, node_id, global_epoch, regional_epoch, topic, subscription, envelope,
+           doc_id, owner, now() + lease_seconds * interval '1 second' from input
+)
+select task_id, doc_id, outbox_id from input order by position
+"""
+
+PUBLISHED = "delete from outbox where outbox_id = any($1::bigint[])"
+
+CLAIM = """
+with due as (
+    select outbox_id from outbox where claimed_until <= now() order by outbox_id limit $2 for update skip locked
+), claimed as (
+    update outbox set claimed_by = $1, claimed_until = now() + $3::float8 * interval '1 second'
+    from due where outbox.outbox_id = due.outbox_id returning outbox.*
+)
+select outbox_id, claimed.task_id, node_id, global_epoch, regional_epoch, topic, subscription, envelope, doc_content
+from claimed join documents using (doc_id) order by outbox_id
+"""
+
+
+class Outbox:
+    """Part of the `Store`."""
+
+    _pool: Pool
+
+    async def submit(self, batch: Sequence[Submission]) -> list[Submitted]:
+        """Commits all of the batch or nothing, in one statement.
+
+        After `StoreUnavailable` it may have been committed all the same: then another owner publishes it when
+        its lease has run out.
+        """
+        rows = await self._pool.fetch(SUBMIT, *_columns(batch))
+        return [Submitted(*row) for row in rows]
+
+    async def published(self, outbox_ids: Sequence[int]) -> None:
+        """Forgets messages that the broker has confirmed. Again is no error."""
+        await self._pool.fetch(PUBLISHED, outbox_ids)
+
+    async def claim_outbox(self, owner: str, *, limit: int, lease_seconds: float) -> list[OutboxRow]:
+        """Takes over messages whose owner let its lease run out, oldest first; two owners never get the same."""
+        rows = await self._pool.fetch(CLAIM, owner, limit, lease_seconds)
+        return [
+            OutboxRow(number, task, node, Epoch(region, proxy), *rest)
+            for number, task, node, region, proxy, *rest in rows
+        ]
+
+
+def _columns(batch: Sequence[Submission]) -> list[list[object]]:
+    return [
+        [each.user_id for each in batch],
+        [each.task_type for each in batch],
+        [each.description for each in batch],
+        [each.node_id for each in batch],
+        [each.topic for each in batch],
+        [each.subscription for each in batch],
+        [each.envelope for each in batch],
+        [each.body for each in batch],
+        [each.owner for each in batch],
+        [each.lease_seconds for each in batch],
+        [each.epoch.global_epoch for each in batch],
+        [each.epoch.regional_epoch for each in batch],
+    ]

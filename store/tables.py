@@ -1,0 +1,149 @@
+"""The tables, for statements and for comparing with the migrations. The migrations make them (store/migrations).
+
+JSON is kept as text: it may hold \\u0000, which Postgres's own JSON types refuse.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, Identity(), primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _task(*, nullable: bool = False) -> Column[int]:
+    return Column("task_id", BigInteger, ForeignKey("tasks.task_id", ondelete="CASCADE"), nullable=nullable)
+
+
+def _epochs() -> tuple[Column[int], Column[int], CheckConstraint]:
+    check = CheckConstraint("global_epoch >= 0 and regional_epoch >= 0", name="epochs")
+    return _count("global_epoch"), _count("regional_epoch"), check
+
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _number("task_id"),
+    _count("user_id"),
+    _text("task_type"),
+    *_epochs(),
+    _text("task_description"),
+    _now("created_at"),
+)
+
+# `task_id`: the request or a response of a task, which goes when the task goes. Others stand alone.
+documents = Table(
+    "documents",
+    metadata,
+    _number("doc_id"),
+    _text("doc_type"),
+    _text("doc_content"),
+    _task(nullable=True),
+    Index("documents_task_id", "task_id"),
+)
+
+# `event_id`: the attempt that won, null where an owner wrote the result. `doc_id`: its response.
+progress = Table(
+    "progress",
+    metadata,
+    Column("task_id", BigInteger, ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
+    Column("node_id", Text, primary_key=True),
+    *_epochs(),
+    _text("result"),
+    Column("event_id", Text),
+    Column("doc_id", BigInteger),
+)
+
+inbox = Table("inbox", metadata, Column("event_id", Text, primary_key=True), _now("folded_at"))
+
+# Every attempt that reached a provider: counts, never content. It outlives its task.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("task_id", BigInteger),
+    Column("node_id", Text),
+    _text("model"),
+    _text("node"),
+    _text("node_type"),
+    _text("outcome"),
+    Column("status", Integer, nullable=False),
+    _count("prompt_tokens"),
+    _count("completion_tokens"),
+    _count("total_tokens"),
+    _count("cached_tokens"),
+    _count("reasoning_tokens"),
+    Column("estimated", Boolean, nullable=False),
+    Column("ai_model_name", Text),
+    Column("ai_model_namespace", Text),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    _now("folded_at"),
+    CheckConstraint(
+        "least(prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens) >= 0", name="counts"
+    ),
+)
+
+# Messages committed and not yet published. `claimed_by` publishes a row; after `claimed_until` others may.
+outbox = Table(
+    "outbox",
+    metadata,
+    _number("outbox_id"),
+    _task(),
+    _text("node_id"),
+    *_epochs(),
+    _text("topic"),
+    _text("subscription"),
+    _text("envelope"),
+    Column("doc_id", BigInteger, ForeignKey("documents.doc_id", ondelete="CASCADE"), nullable=False),
+    _text("claimed_by"),
+    Column("claimed_until", DateTime(timezone=True), nullable=False),
+    Index("outbox_task_id", "task_id"),
+    Index("outbox_doc_id", "doc_id"),
+    Index("outbox_claimed_until", "claimed_until"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("node_type"),
+    _now("first_seen"),
+    _now("last_seen"),
+)
