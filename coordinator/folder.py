@@ -89,7 +89,12 @@ def to_row(result: ResultMessage, response: str | None) -> Folded:
     task = result.task
     usage = result.usage
     times = result.timestamps
-    told = {"outcome": result.outcome, "status": result.status, "usage": usage, "estimated": result.estimated}
+    told: dict[str, object] = {
+        "outcome": result.outcome,
+        "status": result.status,
+        "usage": usage,
+        "estimated": result.estimated,
+    }
     if result.error is not None:
         told["error"] = result.error
     return Folded(

@@ -10,20 +10,18 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from bus.port import Bus, Outgoing
+from bus.messages import TaskRef, encode
+from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from coordinator.metrics import PUBLISHED
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
-from store import Store
+from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 SWEEP_SECONDS = 5.0
 SWEEP_ROWS = 500
-
-# What the broker has confirmed: (outbox id, how it got there).
-Pending = tuple[int, Outgoing]
 
 
 class Relay:
@@ -33,18 +31,18 @@ class Relay:
         self._bus = bus
         self._store = store
         self.owner = owner
-        self._topics: dict[tuple[str, str], Batcher[Pending, None]] = {}
+        self._topics: dict[tuple[str, str], Batcher[Outgoing, None]] = {}
         self._delete = Batcher(self._delete_rows, max_size=2000)
         self._deleting: set[asyncio.Task[None]] = set()
 
-    async def publish(self, topic: str, subscription: str, outbox_id: int, message: Outgoing) -> None:
-        """Publishes a committed row. An error is not the caller's: the row stays, and the sweep takes it."""
+    async def publish(self, row: OutboxRow) -> None:
+        """Publishes a row just committed. An error is not the caller's: the row stays, and the sweep takes it."""
         try:
-            await self._batcher(topic, subscription).submit((outbox_id, message))
+            await self._send(row)
         except BusError as error:
             log.warning("not published yet, left to the sweep: %s", error)
             return
-        task = asyncio.create_task(self._forget(outbox_id))
+        task = asyncio.create_task(self._forget(row.outbox_id))
         self._deleting.add(task)
         task.add_done_callback(self._deleting.discard)
         PUBLISHED.labels("direct").inc()
@@ -65,22 +63,28 @@ class Relay:
 
     async def _sweep_once(self) -> None:
         while rows := await self._store.claim_outbox(self.owner, limit=SWEEP_ROWS, lease_seconds=LEASE_SECONDS):
-            await asyncio.gather(
-                *(
-                    self._batcher(row.topic, row.subscription).submit(
-                        (row.outbox_id, Outgoing(join(row.envelope, row.body)))
-                    )
-                    for row in rows
-                )
-            )
+            await asyncio.gather(*map(self._send, rows))
             await self._store.published([row.outbox_id for row in rows])
             PUBLISHED.labels("sweep").inc(len(rows))
 
-    def _batcher(self, topic: str, subscription: str) -> Batcher[Pending, None]:
-        key = (topic, subscription)
+    async def _send(self, row: OutboxRow) -> None:
+        key = (row.topic, row.subscription)
         if key not in self._topics:
-            self._topics[key] = Batcher(_Publish(self._bus, topic, subscription), max_size=500, in_flight=4)
-        return self._topics[key]
+            publish = _Publish(self._bus, row.topic, row.subscription)
+            self._topics[key] = Batcher(publish, max_size=500, in_flight=4)
+        await self._topics[key].submit(await self._message(row))
+
+    async def _message(self, row: OutboxRow) -> Outgoing:
+        task = TaskRef(
+            task_id=row.task_id,
+            node_id=row.node_id,
+            global_epoch=row.epoch.global_epoch,
+            regional_epoch=row.epoch.regional_epoch,
+        )
+        body = row.body.encode()
+        if len(body) <= CLAIM_CHECK_BYTES:
+            return Outgoing(join(row.envelope, task, body))
+        return Outgoing(join(row.envelope, task, b"{}", data_ref=await self._bus.put_blob(body)))
 
     async def _forget(self, outbox_id: int) -> None:
         try:
@@ -102,15 +106,17 @@ class _Publish:
         self._subscription = subscription
         self._ensured = False
 
-    async def __call__(self, batch: list[Pending]) -> Sequence[None]:
+    async def __call__(self, batch: list[Outgoing]) -> Sequence[None]:
         if not self._ensured:
             await self._bus.ensure_subscription(self._topic, self._subscription)
             self._ensured = True
         publisher = await self._bus.publisher(self._topic)
-        await publisher.publish([message for _, message in batch])
+        await publisher.publish(batch)
         return [None] * len(batch)
 
 
-def join(envelope: str, body: str) -> bytes:
-    """The request message: the envelope's fields and the body as `data`, unchanged."""
-    return f'{envelope[:-1]},"data":{body}}}'.encode()
+def join(envelope: str, task: TaskRef, body: bytes, *, data_ref: str | None = None) -> bytes:
+    """The request message: the envelope's fields, the task, and the body as `data`, unchanged."""
+    reference = f',"data_ref":"{data_ref}"' if data_ref is not None else ""
+    head = f'{envelope[:-1]},"task":{encode(task).decode()}{reference},"data":'
+    return b"".join((head.encode(), body, b"}"))

@@ -22,7 +22,7 @@ class Ending(enum.Enum):
     STOPPING = "the gateway is stopping"
 
 
-class Interrupted(Exception):  # noqa: N818 - it tells what happened to the stream
+class Interrupted(Exception):
     """Frames were lost, or another attempt began after a part of this one had been passed on."""
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from bus.messages import RequestMessage, decode_request
+from bus.messages import NO_USAGE, Outcome, RequestMessage, decode_request
 from bus.port import Bus, Delivery, Subscription
 from core.errors import BadMessage, BlobMissing
 from workernode.backends.base import Answer, Backend, Call
@@ -156,12 +156,13 @@ class Attempts:
             time.time(),
             status=failure.status,
             error={key: failure.error.get(key) for key in ("type", "code")} if again else failure.error,
-            **({"usage": failure.usage, "estimated": True} if failure.usage else {}),
+            usage=failure.usage or NO_USAGE,
+            estimated=failure.usage is not None,
         )
         pause = delay(failure.retry, delivery.attempt, failure.retry_after, random.uniform) if again else 0.0
         return ended, pause
 
-    async def _end_early(self, reply: Reply, outcome: Any, status: int, error: dict[str, Any]) -> Ended:
+    async def _end_early(self, reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
         await reply.fail(status, error)
         return Ended(outcome, False, None, time.time(), status=status, error=error)
 

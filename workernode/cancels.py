@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 # Cancellations of requests that have not come here yet; the oldest are forgotten first.
 REMEMBERED = 10_000
@@ -14,7 +15,7 @@ class Cancels:
     """Remembers cancellations and cancels running calls."""
 
     def __init__(self) -> None:
-        self._running: dict[str, asyncio.Future[object]] = {}
+        self._running: dict[str, asyncio.Future[Any]] = {}
         self._cancelled: dict[str, None] = {}
 
     def cancel(self, request_id: str) -> None:
@@ -30,7 +31,7 @@ class Cancels:
         return request_id in self._cancelled
 
     @contextlib.contextmanager
-    def running(self, request_id: str, call: asyncio.Future[object]) -> Iterator[None]:
+    def running(self, request_id: str, call: asyncio.Future[Any]) -> Iterator[None]:
         """While the block runs, `cancel` stops `call`."""
         self._running[request_id] = call
         try:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 
 from bus.connect import connect
+
 from core import http, log
 from core.errors import BusUnavailable
 from core.run import Stop, run
@@ -47,8 +48,7 @@ async def worker(settings: WorkerSettings, stop: Stop) -> None:
             await bus.check()
 
         await stack.enter_async_context(http.serving(health_app(ready), listener, grace=1))
-        address = "%s:%d" % listener.getsockname()[:2]
-        logger.info(
-            "worker %s serves %s (%s); health on %s", node.name, settings.model_name, settings.node_type, address
-        )
+        host, port = listener.getsockname()[:2]
+        logger.info("worker %s serves %s (%s)", node.name, settings.model_name, settings.node_type)
+        logger.info("health and metrics on http://%s:%d", host, port)
         await node.run(stop)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from typing import Any
 
 import aiohttp
 
@@ -81,21 +82,21 @@ class Node:
             make_reply=lambda request, event_id: self._reply(session, request, event_id),
             max_attempts=self._settings.max_attempts,
         )
-        sides = [
+        sides: list[asyncio.Future[Any]] = [
             asyncio.create_task(self._take(subscription, attempts), name="take"),
             asyncio.create_task(self._presence.tell(), name="presence"),
+            asyncio.create_task(stop.asked.wait(), name="stop"),
         ]
-        stopping = asyncio.create_task(stop.asked.wait())
         self.taking = True
         try:
-            done, _ = await asyncio.wait([*sides, stopping, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*sides, self._failed], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.taking = False
-            for task in [*sides, stopping]:
+            for task in sides:
                 task.cancel()
-            await asyncio.wait([*sides, stopping])
+            await asyncio.wait(sides)
         for task in done:
-            task.result()
+            task.result()  # raises what a side task raised
         await self._finish(stop)
         await self._presence.leave()
 

@@ -1,0 +1,245 @@
+"""One chat completion: from the request's body to its last byte.
+
+The waiter is registered first; then the request, its task and its outbox row are committed; then the message leaves.
+From the commit on the request is durable, whoever dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from bus import messages
+from bus.messages import Control, ReplyFrame, RequestMessage
+from bus.port import Bus
+from bus.topics import control_channel, model_subscription, model_topic
+from coordinator.exchange import Exchange
+from coordinator.metrics import DURATION, FIRST_CHUNK, FROM_STORE, INTERRUPTED, REQUESTS, WAITING
+from coordinator.models import Models
+from coordinator.noderesult import decode_node_result
+from coordinator.openai import (
+    ChatBody,
+    RequestRefused,
+    as_chunks,
+    error_body,
+    parse_chat,
+    server_error,
+    unknown_model,
+)
+from coordinator.relay import LEASE_SECONDS, Relay
+from coordinator.settings import CoordinatorSettings
+from coordinator.waiters import Ending, Interrupted, Waiter, Waiters
+from core.batcher import Batcher
+from core.errors import BusError, StoreUnavailable
+from store import Answer, Epoch, OutboxRow, Store, Submission, Submitted
+
+log = logging.getLogger(__name__)
+
+NODE_ID = "0"
+FIRST_EPOCH = Epoch(0, 0)
+TASK_TYPE = "chat.completion"
+
+
+class Completions:
+    """Serves `POST …/chat/completions`, as an ASGI application."""
+
+    def __init__(
+        self,
+        *,
+        settings: CoordinatorSettings,
+        bus: Bus,
+        store: Store,
+        relay: Relay,
+        waiters: Waiters,
+        models: Models,
+        reply_channel: str,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._relay = relay
+        self._waiters = waiters
+        self._models = models
+        self._reply_channel = reply_channel
+        self._submit: Batcher[Submission, Submitted] = Batcher(store.submit, max_size=500, in_flight=2)
+        self._side_tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        exchange = Exchange(receive, send)
+        began = time.perf_counter()
+        model = "unknown"
+        try:
+            body = await exchange.body(scope, self._settings.max_body_bytes)
+            chat = parse_chat(body)
+            if not await self._models.knows(chat.model):
+                raise unknown_model(chat.model)
+            model = chat.model
+            with WAITING.track_inprogress():
+                await self._complete(exchange, chat, body, began)
+        except RequestRefused as refusal:
+            await exchange.whole(refusal.status, error_body(refusal.error))
+        except StoreUnavailable:
+            refusal = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")
+            await exchange.whole(refusal.status, error_body(refusal.error))
+        REQUESTS.labels(model, exchange.status).inc()
+        DURATION.labels(model).observe(time.perf_counter() - began)
+
+    async def _complete(self, exchange: Exchange, chat: ChatBody, body: bytes, began: float) -> None:
+        request_id = "req_" + uuid.uuid4().hex
+        loop = asyncio.get_running_loop()
+        with self._waiters.register(request_id, loop.time()) as waiter:
+            await self._send_out(waiter, chat, body)
+            timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
+            exchange.when_gone(lambda: waiter.put(Ending.GONE))
+            try:
+                answered = await self._answer(exchange, chat, waiter, began)
+            except BaseException:
+                self._cancel(chat.model, request_id)
+                raise
+            finally:
+                timer.cancel()
+                exchange.finish()
+            if not answered:
+                self._cancel(chat.model, request_id)
+
+    async def _send_out(self, waiter: Waiter, chat: ChatBody, body: bytes) -> None:
+        now = time.time()
+        envelope = RequestMessage(
+            request_id=waiter.request_id,
+            data=msgspec.Raw(b"{}"),
+            stream=bool(chat.stream),
+            reply_channel=self._reply_channel,
+            deadline=now + self._settings.request_timeout_seconds,
+            submitted_at=now,
+        )
+        submission = Submission(
+            user_id=0,
+            task_type=TASK_TYPE,
+            description=msgspec.json.encode({"nodes": [{"id": NODE_ID, "model": chat.model}]}).decode(),
+            node_id=NODE_ID,
+            topic=model_topic(chat.model),
+            subscription=model_subscription(chat.model),
+            envelope=_without_data(envelope),
+            body=body.decode(),
+            owner=self._relay.owner,
+            lease_seconds=LEASE_SECONDS,
+            epoch=FIRST_EPOCH,
+        )
+        submitted = await self._submit.submit(submission)
+        self._waiters.bind(waiter, submitted.task_id)
+        row = OutboxRow(
+            outbox_id=submitted.outbox_id,
+            task_id=submitted.task_id,
+            node_id=NODE_ID,
+            epoch=FIRST_EPOCH,
+            topic=submission.topic,
+            subscription=submission.subscription,
+            envelope=submission.envelope,
+            body=submission.body,
+        )
+        self._aside(self._relay.publish(row), "publish")
+
+    async def _answer(self, exchange: Exchange, chat: ChatBody, waiter: Waiter, began: float) -> bool:
+        """Passes on what comes. Whether the request has ended (if not, its work is to be stopped)."""
+        while True:
+            try:
+                event = await waiter.next()
+            except Interrupted:
+                INTERRUPTED.inc()
+                await exchange.break_off(_INTERRUPTED.error)
+                return False
+            if isinstance(event, Ending):
+                await _end(exchange, event)
+                return False
+            if isinstance(event, Answer):
+                FROM_STORE.inc()
+                await _from_store(exchange, chat, event)
+                return True
+            if event.stored:
+                continue  # too large for a frame: it comes from the store as soon as it is folded
+            if not waiter.passed_on:
+                FIRST_CHUNK.labels(chat.model).observe(time.perf_counter() - began)
+            waiter.passed_on = True
+            await _pass_on(exchange, chat, event)
+            if event.end:
+                return True
+
+    def _cancel(self, model: str, request_id: str) -> None:
+        self._aside(self._send_cancel(model, request_id), "cancel")
+
+    async def _send_cancel(self, model: str, request_id: str) -> None:
+        try:
+            await self._bus.send(control_channel(model), messages.encode(Control(cancel=[request_id])))
+        except BusError as error:
+            log.warning("request %s goes on although nobody waits: %s", request_id, error)
+
+    def _aside(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._aside_done)
+
+    def _aside_done(self, task: asyncio.Task[None]) -> None:
+        self._side_tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("%s failed", task.get_name(), exc_info=error)
+
+
+_INTERRUPTED = server_error(502, "The stream was interrupted: a part of the answer was lost.", "stream_interrupted")
+_ENDINGS = {
+    Ending.EXPIRED: server_error(504, "No answer came in time; the request was stopped.", "request_timeout"),
+    Ending.STOPPING: server_error(503, "The gateway is stopping; try again.", "gateway_stopping"),
+}
+
+
+def _without_data(envelope: RequestMessage) -> str:
+    """The envelope's JSON; the relay adds `task` and `data`."""
+    fields = msgspec.structs.asdict(envelope)
+    return msgspec.json.encode({name: value for name, value in fields.items() if name != "data" and value}).decode()
+
+
+async def _end(exchange: Exchange, ending: Ending) -> None:
+    if ending is Ending.GONE:
+        exchange.status = 499
+        return
+    refusal = _ENDINGS[ending]
+    if exchange.started:
+        await exchange.break_off(refusal.error)
+    else:
+        await exchange.whole(refusal.status, error_body(refusal.error))
+
+
+async def _pass_on(exchange: Exchange, chat: ChatBody, frame: ReplyFrame) -> None:
+    data = bytes(frame.data) if frame.data is not None else None
+    if frame.status != 200:
+        await _fail(exchange, frame.status, data or b"{}")
+    elif not chat.stream:
+        await exchange.whole(200, data or b"{}")
+    else:
+        await exchange.events([data] if data is not None else [], end=frame.end)
+
+
+async def _fail(exchange: Exchange, status: int, body: bytes) -> None:
+    if exchange.started:
+        await exchange.break_off(msgspec.json.decode(body)["error"])
+    else:
+        await exchange.whole(status, body)
+
+
+async def _from_store(exchange: Exchange, chat: ChatBody, answer: Answer) -> None:
+    result = decode_node_result(answer.result)
+    if result.outcome != "completed" or answer.response is None:
+        error = result.error or server_error(500, "The answer was lost.", "answer_lost").error
+        await _fail(exchange, result.status if result.error else 500, error_body(error))
+    elif not chat.stream:
+        await exchange.whole(200, answer.response.encode())
+    elif exchange.started:
+        await exchange.break_off(_INTERRUPTED.error)
+    else:
+        wants_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
+        await exchange.events(as_chunks(answer.response.encode(), include_usage=wants_usage), end=True)

@@ -1,0 +1,86 @@
+"""One HTTP exchange over ASGI: read the body within a limit, answer whole or as server-sent events, notice a client
+that leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from coordinator.openai import RequestRefused, error_body, too_large
+
+JSON = [(b"content-type", b"application/json")]
+EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Exchange:
+    """`started`: a part of the answer has left. `status`: what was answered (499: the client had left)."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.started = False
+        self.status = 499
+        self._receive = receive
+        self._send = send
+        self._watch: asyncio.Task[None] | None = None
+
+    async def body(self, scope: Scope, limit: int) -> bytes:
+        """The request's body. Raises `RequestRefused`: 413 above `limit` bytes, 400 if the client leaves half way."""
+        headers = dict(scope["headers"])
+        if int(headers.get(b"content-length", b"0")) > limit:
+            raise too_large(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RequestRefused(400, "The body ended half way.", "invalid_request_error", None)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise too_large(limit)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    def when_gone(self, tell: Callable[[], None]) -> None:
+        """Calls `tell` if the client leaves before `finish`."""
+        self._watch = asyncio.create_task(self._watch_client(tell), name="watch client")
+
+    def finish(self) -> None:
+        """Stops watching the client."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def whole(self, status: int, body: bytes) -> None:
+        """Answers in one piece, in JSON."""
+        self.started = True
+        self.status = status
+        length = (b"content-length", str(len(body)).encode())
+        await self._send({"type": "http.response.start", "status": status, "headers": [*JSON, length]})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def events(self, chunks: Sequence[bytes], *, end: bool) -> None:
+        """Sends chunks as server-sent events; at the `end`, the closing `[DONE]`."""
+        body = b"".join(b"data: %b\n\n" % chunk for chunk in chunks)
+        await self._stream(body + b"data: [DONE]\n\n" if end else body, end=end)
+
+    async def break_off(self, error: dict[str, Any]) -> None:
+        """Ends a stream with an error event instead of `[DONE]`, as OpenAI does."""
+        await self._stream(b"data: %b\n\n" % error_body(error), end=True)
+
+    async def _stream(self, body: bytes, *, end: bool) -> None:
+        if not self.started:
+            self.started = True
+            self.status = 200
+            await self._send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+        await self._send({"type": "http.response.body", "body": body, "more_body": not end})
+
+    async def _watch_client(self, tell: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        tell()

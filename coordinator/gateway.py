@@ -1,0 +1,77 @@
+"""The gateway's routes. Everything under `/v1` is served under `/api/v1` as well, as the earlier system did."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from coordinator.completion import Completions
+from coordinator.models import Models
+from coordinator.openai import model_object, unknown_model
+from core.errors import AgentOSError
+
+
+def gateway_app(completions: Completions, models: Models, ready: Callable[[], Awaitable[None]]) -> Starlette:
+    """The ASGI application. `/ready`: what `ready` raises is told with status 503."""
+
+    async def list_models(_: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [model_object(model) for model in await models.all()]})
+
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["name"]
+        for model in await models.all():
+            if model.name == name:
+                return JSONResponse(model_object(model))
+        refusal = unknown_model(name)
+        return JSONResponse({"error": refusal.error}, refusal.status)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readiness(_: Request) -> Response:
+        try:
+            await ready()
+        except AgentOSError as error:
+            return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    api = [
+        Route("/chat/completions", completions, methods=["POST"]),
+        Route("/models", list_models),
+        Route("/models/{name:path}", one_model),
+    ]
+    return Starlette(
+        routes=[
+            Mount("/v1", routes=api),
+            Mount("/api/v1", routes=api),
+            Route("/health", health),
+            Route("/ready", readiness),
+            Route("/metrics", metrics),
+        ],
+        exception_handlers={HTTPException: _http_error, AgentOSError: _our_error},
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    message = {
+        404: f"There is no {request.url.path} here; POST /v1/chat/completions and GET /v1/models are.",
+        405: f"{request.method} is not a method of {request.url.path}.",
+    }.get(status, "The request could not be served.")
+    return JSONResponse(
+        {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, status
+    )
+
+
+async def _our_error(_: Request, error: Exception) -> Response:
+    body = {"message": str(error), "type": "server_error", "param": None, "code": "unavailable"}
+    return JSONResponse({"error": body}, 503)

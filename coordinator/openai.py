@@ -1,0 +1,116 @@
+"""OpenAI's formats as the gateway speaks them: bodies, errors, lists, chunks. Pure.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from store import KnownModel
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """The part that the gateway looks at."""
+
+    include_usage: bool | None = None
+
+
+class ChatBody(msgspec.Struct, frozen=True):
+    """The fields that the gateway looks at; the body is passed on as it came, unknown fields and all."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class RequestRefused(Exception):
+    """The gateway does not take the request; the client is told `status` and `error`."""
+
+    def __init__(self, status: int, message: str, kind: str, code: str | None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = {"message": message, "type": kind, "param": param, "code": code}
+
+
+_chat = msgspec.json.Decoder(ChatBody)
+
+
+def parse_chat(body: bytes) -> ChatBody:
+    """Raises `RequestRefused` with status 400 that names the place and what would be right."""
+    try:
+        body.decode()
+        chat = _chat.decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"The body is not valid JSON: {error}."
+        raise RequestRefused(400, message, "invalid_request_error", "invalid_json") from None
+    if not chat.messages:
+        raise RequestRefused(
+            400, "'messages' must hold at least one message.", "invalid_request_error", None, "messages"
+        )
+    return chat
+
+
+def _invalid(problem: str) -> RequestRefused:
+    what, _, place = problem.partition(" - at `")
+    param = place.removeprefix("$").removeprefix(".").rstrip("`") or None
+    if "missing required field" in problem:
+        param = problem.split("`")[1]
+        return RequestRefused(400, f"'{param}' is missing.", "invalid_request_error", None, param)
+    return RequestRefused(400, f"'{param or 'body'}': {what}.", "invalid_request_error", None, param)
+
+
+def unknown_model(name: str) -> RequestRefused:
+    """No worker has ever served it."""
+    message = f"The model '{name[:200]}' does not exist: no worker has served it. GET /v1/models lists those that do."
+    return RequestRefused(404, message, "invalid_request_error", "model_not_found", "model")
+
+
+def too_large(limit: int) -> RequestRefused:
+    """The body is over the limit."""
+    message = f"The body is larger than {limit} bytes, the limit of this gateway (AGENTOS_MAX_BODY_BYTES)."
+    return RequestRefused(413, message, "invalid_request_error", "request_too_large")
+
+
+def server_error(status: int, message: str, code: str) -> RequestRefused:
+    """The fault is on this side."""
+    return RequestRefused(status, message, "server_error", code)
+
+
+def error_body(error: dict[str, Any]) -> bytes:
+    """An error answer's body."""
+    return msgspec.json.encode({"error": error})
+
+
+def model_object(model: KnownModel) -> dict[str, Any]:
+    """A model as `/v1/models` shows it."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": int(model.first_seen.timestamp()),
+        "owned_by": f"agentos-{model.node_type}",
+    }
+
+
+def as_chunks(response: bytes, *, include_usage: bool) -> list[bytes]:
+    """A whole chat.completion as the chunks of a stream: for an answer that comes from the store."""
+    whole = msgspec.json.decode(response)
+    head = {**whole, "object": "chat.completion.chunk"}
+    usage = head.pop("usage", None)
+    head["choices"] = [_as_delta(choice) for choice in whole.get("choices", [])]
+    chunks = [head]
+    if include_usage and usage is not None:
+        chunks.append({**head, "choices": [], "usage": usage})
+    return [msgspec.json.encode(chunk) for chunk in chunks]
+
+
+def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
+    delta = dict(choice.get("message") or {})
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+    return {**{key: value for key, value in choice.items() if key != "message"}, "delta": delta}
