@@ -92,10 +92,6 @@ def refused(
         return lost(Loss.NOT_AN_ANSWER)
     retry = _again(status, words, headers)
     after = None if retry is Retry.NEVER else wait_asked_for(headers, now=now)
-    if error is None and status == 404:
-        return Verdict(
-            retry, 502, error_object("The upstream has no such path.", "upstream_error", "upstream_not_found")
-        )
     return Verdict(retry, status, _for_client(status, error, secret), after, node_unavailable=status == 404)
 
 
@@ -107,6 +103,8 @@ def _of_the_node(status: int, words: str, explained: bool) -> tuple[str, str] | 
         return "upstream_authentication_failed", "The upstream of this model refused the node's credentials."
     if status == 403:
         return "upstream_permission_denied", "The upstream of this model denies the node access."
+    if status == 404 and not explained:
+        return "upstream_not_found", "The upstream of this model does not know the path."
     return None
 
 

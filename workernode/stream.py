@@ -7,7 +7,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from bus.messages import Usage
 
@@ -15,6 +15,7 @@ DONE = b"[DONE]"
 
 # Strings of a delta that name a thing: providers repeat them in every chunk, so they are not joined.
 _NAMES = frozenset({"role", "id", "type", "name"})
+_NOT_TEXT = _NAMES | {"image_url", "input_audio", "file", "audio", "tool_call_id"}
 
 
 class EventParser:
@@ -35,8 +36,7 @@ class EventParser:
 
     def close(self) -> list[bytes]:
         """The data of a last event whose end is missing."""
-        events = self.feed(b"\n\n")
-        return events + self.feed(b"\n\n") if self._rest else events
+        return self.feed(b"\n\n")
 
     def _line(self, line: bytes) -> bytes | None:
         if line.startswith(b"data:"):
@@ -110,35 +110,146 @@ class _Text(list[str]):
 
 def _merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
-        had = whole.get(key)
         if isinstance(value, str) and key not in _NAMES:
-            if isinstance(had, _Text):
-                had.append(value)
-            else:
-                whole[key] = _Text([value])
+            _place(whole, key, _Text).append(value)
         elif isinstance(value, dict):
-            _merge(
-                had
-                if isinstance(had, dict)
-                else whole.setdefault(key, {}) or whole.__setitem__(key, {}) or whole[key],
-                value,
-            )
+            _merge(_place(whole, key, dict), value)
         elif isinstance(value, list):
-            whole[key] = _merged_list(had if isinstance(had, list) else [], value)
+            _lengthen(_place(whole, key, list), value)
         elif (value is not None and value != "") or key not in whole:
             whole[key] = value
 
 
-def _merged_list(whole: list[Any], piece: list[Any]) -> list[Any]:
+Kind = TypeVar("Kind", bound="dict[str, Any] | list[Any]")
+
+
+def _place(whole: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
+    """The value at `key`, made anew if it is of another kind."""
+    value = whole.get(key)
+    if not isinstance(value, kind):
+        value = whole[key] = kind()
+    return value
+
+
+def _lengthen(whole: list[Any], piece: list[Any]) -> None:
     """Members with an `index` (tool calls) are merged with the one of that index, others are appended."""
     for member in piece:
-        index = member.get("index") if isinstance(member, dict) else None
-        if index is None:
+        if not isinstance(member, dict) or "index" not in member:
             whole.append(member)
             continue
-        known = next((each for each in whole if isinstance(each, dict) and each.get("index") == index), None)
+        known = next(
+            (each for each in whole if isinstance(each, dict) and each.get("index") == member["index"]), None
+        )
         if known is None:
-            known = {}
-            whole.append(known)
+            whole.append(known := {})
         _merge(known, member)
-    return whole
+
+
+def _whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    whole = {key: _joined(value) for key, value in choice.items()}
+    message = {"role": "assistant", "content": None} | whole["message"]
+    for call in message.get("tool_calls") or ():
+        if isinstance(call, dict):
+            call.pop("index", None)  # plain answers have none
+    return whole | {"message": message}
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, _Text):
+        return "".join(value)
+    if isinstance(value, dict):
+        return {key: _joined(each) for key, each in value.items()}
+    return [_joined(each) for each in value] if isinstance(value, list) else value
+
+
+def chunks_of(response: Mapping[str, Any], *, with_usage: bool) -> Iterator[dict[str, Any]]:
+    """A plain answer as the chunks of a stream, for an upstream that cannot stream."""
+    head = {key: value for key, value in response.items() if key not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    for choice in response["choices"]:
+        rest = {key: value for key, value in choice.items() if key != "message"}
+        yield {**head, "choices": [{**rest, "delta": _delta(choice.get("message") or {}), "finish_reason": None}]}
+        end = {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"}
+        yield {**head, "choices": [end]}
+    if with_usage and response.get("usage"):
+        yield {**head, "choices": [], "usage": response["usage"]}
+
+
+def _delta(message: Mapping[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return dict(message)
+    return {**message, "tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]}
+
+
+def carries_text(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk brings a part of the answer: a role or an empty text alone is none."""
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role"):
+            return True
+    return False
+
+
+def is_usage_chunk(chunk: Mapping[str, Any]) -> bool:
+    """Whether this is the chunk that `stream_options.include_usage` adds."""
+    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
+
+
+def asks_for_usage(body: Mapping[str, Any]) -> bool:
+    """Whether the client of a stream wants the chunk with its usage."""
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def usage_of(response: Mapping[str, Any]) -> Usage | None:
+    """The usage that an answer states, by the names of Chat Completions or of Responses; None if it states none."""
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
+    if prompt is None and completion is None:
+        return None
+    prompt, completion = prompt or 0, completion or 0
+    total = _count(usage, "total_tokens")
+    return Usage(
+        prompt,
+        completion,
+        prompt + completion if total is None else total,
+        _details(usage, "prompt_tokens_details", "input_tokens_details"),
+        _details(usage, "completion_tokens_details", "output_tokens_details"),
+    )
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((usage[name] for name in names if type(usage.get(name)) is int and usage[name] >= 0), None)
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
+    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), None)
+
+
+def estimated_usage(body: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
+    """A guess where the upstream states no usage: a token for every 4 bytes of text, rounded up.
+
+    Pictures and sounds are not counted; tool definitions, names and roles are not either.
+    """
+    messages = body.get("messages")
+    prompt = sum(map(_tokens, messages)) if isinstance(messages, list) else 0
+    completion = sum(_tokens(choice.get("message")) for choice in response.get("choices") or ())
+    return Usage(prompt, completion, prompt + completion)
+
+
+def _tokens(message: Any) -> int:
+    return -(-_text_bytes(message) // 4)
+
+
+def _text_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, list):
+        return sum(map(_text_bytes, value))
+    if isinstance(value, dict):
+        return sum(_text_bytes(each) for key, each in value.items() if key not in _NOT_TEXT)
+    return 0

@@ -16,6 +16,7 @@ from workernode.backends.base import Answer, Call, Sink
 from workernode.classify import Loss, lost, refused
 from workernode.errors import CallFailed
 from workernode.settings import WorkerSettings
+from workernode.stream import asks_for_usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -92,12 +93,6 @@ class MockBackend:
 def _chunk(head: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     return _encode({**head, "object": "chat.completion.chunk", "choices": [choice]})
-
-
-def asks_for_usage(body: dict[str, Any]) -> bool:
-    """Whether the client of a stream wants the chunk with its usage."""
-    options = body.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def prompt_words(body: dict[str, Any]) -> int:
