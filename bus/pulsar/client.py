@@ -1,0 +1,41 @@
+"""How a client of Pulsar is made: address, token, logs."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+import pulsar
+
+from bus.pulsar.errors import from_exception
+
+# The client's own log. Below WARNING it tells of every connection; none of its lines holds a token.
+_client_log = logging.getLogger("bus.pulsar.client")
+_client_log.setLevel(logging.WARNING)
+
+# How long a call (lookup, subscribe, make a producer) is retried while the broker does not answer.
+OPERATION_SECONDS = 10
+
+
+def open_client(url: str, token: str) -> pulsar.Client:
+    """Connects lazily: errors other than a malformed `url` come with the first call. Raises `BusError`."""
+    authentication = pulsar.AuthenticationToken(token) if token else None
+    try:
+        return pulsar.Client(
+            url,
+            authentication=authentication,
+            operation_timeout_seconds=OPERATION_SECONDS,
+            stats_interval_in_seconds=0,
+            logger=_client_log,
+        )
+    except pulsar.PulsarException as error:
+        raise from_exception(error, f"opening a client for {url}") from error
+
+
+def derive_admin_url(url: str) -> str:
+    """The admin address beside a broker's service address, on Pulsar's standard ports."""
+    secure = url.startswith("pulsar+ssl:")
+    # Several brokers may be named, separated by commas; each serves the admin API.
+    host = urlsplit(url.split(",")[0]).hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return f"https://{host}:8443" if secure else f"http://{host}:8080"
