@@ -1,0 +1,87 @@
+"""Publishing, by group commit: what callers publish at one moment is one statement and one wait for the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from bus.port import Outgoing
+from bus.postgres import statements
+from bus.postgres.pools import Pools
+from core.batcher import Batcher
+from core.errors import BusClosed, MessageRefused
+
+# Pulsar's limit, kept here too: what one bus takes, the other takes.
+MAX_MESSAGE_BYTES = 5 << 20
+# Of one statement; bounds memory on both sides.
+_STATEMENT_BYTES = 8 << 20
+_STATEMENT_ROWS = 5000
+
+
+class Row(NamedTuple):
+    """A message on its way into the table."""
+
+    topic: str
+    body: bytes
+    properties: str
+    delay: float
+
+
+class Press:
+    """Publishes for all publishers of the process, in order."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._batcher: Batcher[list[Row], None] = Batcher(self._flush)
+
+    async def publish(self, topic: str, messages: Sequence[Outgoing]) -> None:
+        await self._batcher.submit([_row(topic, message) for message in messages])
+
+    async def drain(self) -> None:
+        await self._batcher.drain()
+
+    async def _flush(self, groups: list[list[Row]]) -> list[None]:
+        for part in _parts(chain.from_iterable(groups)):
+            await self._pools.durable(statements.PUBLISH, *zip(*part, strict=True))
+        return [None] * len(groups)
+
+
+class PostgresPublisher:
+    """See `bus.port.Publisher`."""
+
+    def __init__(self, press: Press, topic: str) -> None:
+        self._press = press
+        self._topic = topic
+        self._closed = False
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """See `bus.port.Publisher`."""
+        if self._closed:
+            raise BusClosed(f"the publisher of {self._topic} is closed")
+        await self._press.publish(self._topic, messages)
+
+    async def close(self) -> None:
+        """What has been handed over is published all the same. A second close does nothing."""
+        self._closed = True
+
+
+def _row(topic: str, message: Outgoing) -> Row:
+    properties = statements.encode_properties(message.properties)
+    size = len(message.body) + len(properties)
+    if size > MAX_MESSAGE_BYTES:
+        raise MessageRefused(f"a message of {size} bytes is above the limit of {MAX_MESSAGE_BYTES}; use a blob")
+    return Row(topic, message.body, properties, message.deliver_after)
+
+
+def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        if part and (size + len(row.body) > _STATEMENT_BYTES or len(part) == _STATEMENT_ROWS):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += len(row.body)
+    if part:
+        yield part

@@ -1,0 +1,218 @@
+"""A consumer of one subscription."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Delivery, dead_letter_topic
+from bus.postgres import statements
+from bus.postgres.leases import Leases
+from bus.postgres.line import FIRST_PAUSE, LONGEST_PAUSE, Line
+from bus.postgres.pools import Pools
+from core.batcher import Batcher
+from core.errors import BusClosed, BusUnavailable
+
+# Finds what a lost notification should have told.
+_POLL_SECONDS = 1.0
+
+
+class Claim(NamedTuple):
+    """A message in the hands of a consumer. Both are named when it is settled: a former holder changes nothing."""
+
+    message_id: int
+    consumer_id: int
+
+
+class PostgresSubscription:
+    """Claims ahead of `receive` in a task of its own, so that a cancelled `receive` loses nothing."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        line: Line,
+        leases: Leases,
+        topic: str,
+        name: str,
+        *,
+        window: int,
+        prefetch: int,
+        max_attempts: int,
+    ) -> None:
+        self._pools = pools
+        self._line = line
+        self._leases = leases
+        self._topic = topic
+        self._name = name
+        self._window = window
+        self._prefetch = prefetch
+        self._max_attempts = max_attempts
+        self.consumer_id = 0
+        self._subscription_id = 0
+        self._held: set[Claim] = set()
+        self._arrived: list[Delivery] = []
+        self._changed = asyncio.Event()  # something arrived, or the end has come
+        self._wake = asyncio.Event()  # there may be something to claim
+        self._acks: Batcher[list[Claim], None] = Batcher(self._delete)
+        self._claiming: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        self._subscription_id = await statements.ensure_subscription(self._pools, self._topic, self._name)
+        await self._line.hear(self._channel, self._notified)
+        self.consumer_id = await self._leases.join(self._subscription_id)
+        self._leases.add(self)
+        self._claiming = asyncio.create_task(self._claim_for_ever())
+        self._claiming.add_done_callback(lambda _: self._changed.set())
+
+    async def receive(self) -> list[Delivery]:
+        """See `bus.port.Subscription`."""
+        while True:
+            self._must_be_open()
+            if self._arrived:
+                arrived, self._arrived = self._arrived, []
+                return arrived
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        self._must_be_open()
+        await self._acks.submit([delivery.handle for delivery in deliveries])
+
+    async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
+        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        if delivery.attempt >= self._max_attempts:
+            await self.dead_letter(delivery, reason=reason)
+        else:
+            await self._settle(delivery, statements.NACK, max(delay, 0.0))
+
+    async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
+        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        topic = dead_letter_topic(self._topic, self._name)
+        await self._patiently(lambda: statements.ensure_subscription(self._pools, topic, DEAD_LETTER_SUBSCRIPTION))
+        properties = statements.encode_properties({**delivery.properties, REASON_PROPERTY: reason})
+        await self._settle(delivery, statements.DEAD_LETTER, topic, properties)
+
+    async def close(self) -> None:
+        """See `bus.port.Subscription`. While Postgres is away there is nothing to give back: the end of the
+        process's connection tells the others."""
+        if self._closed:
+            return
+        self._closed = True
+        self._changed.set()
+        self._leases.discard(self)
+        await self._stop_claiming()
+        await self._line.unhear(self._channel, self._notified)
+        try:
+            await self._acks.drain()
+            await self._pools.release([self.consumer_id])
+        except BusUnavailable:
+            return
+        finally:
+            self._arrived.clear()
+
+    async def rejoin(self) -> None:
+        """Others have what this consumer held: what it still settles changes nothing for them."""
+        self.consumer_id = await self._leases.join(self._subscription_id)
+        self._held.difference_update(delivery.handle for delivery in self._arrived)
+        self._arrived.clear()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    @property
+    def _channel(self) -> str:
+        return f"agentos_bus.{self._subscription_id}"
+
+    def _notified(self, _: str) -> None:
+        self._wake.set()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise BusClosed(f"the subscription {self._name} is closed")
+        if self._claiming is not None and self._claiming.done():
+            self._claiming.result()  # a defect: told to whoever waits, loudly
+
+    async def _stop_claiming(self) -> None:
+        if self._claiming is not None:
+            self._claiming.cancel()
+            await asyncio.wait([self._claiming])
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            self._wake.clear()
+            free = self._window - len(self._held)
+            try:
+                pause = await self._claim(min(free, self._prefetch)) if free > 0 else None
+            except BusUnavailable:
+                pause = LONGEST_PAUSE
+            if pause == 0:
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim(self, limit: int) -> float:
+        """Claims at most `limit` messages. Returns how long nothing more is to be expected, in seconds."""
+        consumer = self.consumer_id
+        rows = await self._pools.quick(statements.CLAIM, self._subscription_id, consumer, limit)
+        if rows:
+            self._take(consumer, sorted(rows, key=itemgetter(0)))
+            return 0
+        rows = await self._pools.quick(statements.RIPEN, self._subscription_id, consumer)
+        ripened, next_due, joined, _ = rows[0]
+        if not joined and consumer == self.consumer_id:
+            await self.rejoin()
+        if ripened or not joined:
+            return 0
+        return _POLL_SECONDS if next_due is None else min(_POLL_SECONDS, next_due)
+
+    def _take(self, consumer: int, rows: Iterable[asyncpg.Record]) -> None:
+        for message_id, body, properties, attempt in rows:
+            claim = Claim(message_id, consumer)
+            self._held.add(claim)
+            self._arrived.append(
+                Delivery(self._topic, body, statements.decode_properties(properties), attempt, claim)
+            )
+        self._changed.set()
+
+    async def _delete(self, groups: list[list[Claim]]) -> list[None]:
+        by_consumer: dict[int, list[int]] = {}
+        for claim in chain.from_iterable(groups):
+            by_consumer.setdefault(claim.consumer_id, []).append(claim.message_id)
+        for consumer, ids in by_consumer.items():
+            await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
+        self._settled(chain.from_iterable(groups))
+        return [None] * len(groups)
+
+    async def _settle(self, delivery: Delivery, statement: str, *arguments: Any) -> None:
+        self._must_be_open()
+        await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
+        self._settled([delivery.handle])
+
+    def _settled(self, claims: Iterable[Claim]) -> None:
+        self._held.difference_update(claims)
+        self._wake.set()
+
+    async def _patiently(self, action: Callable[[], Awaitable[Any]]) -> None:
+        """A message whose settling fails would stay in this consumer's hands for ever: so it is tried until it
+        succeeds, or until the subscription is closed, which gives back all the same."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await action()
+                return
+            except BusUnavailable:
+                if self._closed:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
