@@ -85,8 +85,7 @@ class Completions:
         except RequestRefused as refusal:
             await exchange.whole(refusal.status, error_body(refusal.error))
         except StoreUnavailable:
-            refusal = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")
-            await exchange.whole(refusal.status, error_body(refusal.error))
+            await exchange.whole(_NO_STORE.status, error_body(_NO_STORE.error))
         REQUESTS.labels(model, exchange.status).inc()
         DURATION.labels(model).observe(time.perf_counter() - began)
 
@@ -190,6 +189,7 @@ class Completions:
             log.critical("%s failed", task.get_name(), exc_info=error)
 
 
+_NO_STORE = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")
 _INTERRUPTED = server_error(502, "The stream was interrupted: a part of the answer was lost.", "stream_interrupted")
 _ENDINGS = {
     Ending.EXPIRED: server_error(504, "No answer came in time; the request was stopped.", "request_timeout"),

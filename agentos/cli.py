@@ -1,0 +1,133 @@
+"""The command line: thin mains. Settings come from options, then the environment, then a file."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from agentos.up_settings import UpSettings, state_directory
+from coordinator.settings import CoordinatorSettings
+from core.errors import AgentOSError, ConfigurationError
+from core.settings import Settings, load
+from workernode.settings import WorkerSettings
+
+ALL_SETTINGS = (WorkerSettings, CoordinatorSettings, UpSettings)
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+
+app = typer.Typer(
+    name="agentos",
+    help="Durable LLM work on a fleet: gateway, coordinator, WorkerNodes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+db = typer.Typer(help="The store's database.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+StateDir = Annotated[Path | None, typer.Option("--state-dir", metavar="DIR", help="Data, logs and locks.")]
+
+SettingsClass = TypeVar("SettingsClass", bound=Settings)
+
+
+def settings_of(cls: type[SettingsClass], config: Path | None, **overrides: object) -> SettingsClass:
+    """Settings from options, environment and file. Raises `ConfigurationError`."""
+    return load(cls, file=config, also_known=ALL_SETTINGS, **overrides)
+
+
+@app.command()
+def up(
+    *,
+    config: Config = None,
+    pulsar: Annotated[bool | None, typer.Option("--pulsar", help="On Apache Pulsar.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway; default 8081, 0: any free one.")] = None,
+    model_file: Annotated[str | None, typer.Option(metavar="FILE", help="GGUF or llamafile to serve.")] = None,
+    local: Annotated[bool | None, typer.Option("--local/--no-local", help="The local worker.")] = None,
+    mock: Annotated[bool | None, typer.Option("--mock/--no-mock", help="The mock worker.")] = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start everything on this machine; Ctrl-C stops it."""
+    from agentos.up import run_up
+
+    settings = settings_of(
+        UpSettings,
+        config,
+        pulsar=pulsar,
+        port=port,
+        model_file=model_file,
+        local=local,
+        mock=mock,
+        state_dir=state_dir,
+    )
+    raise typer.Exit(run_up(settings, as_json=as_json))
+
+
+@app.command()
+def worker(*, config: Config = None) -> None:
+    """Run a WorkerNode: one process, one model (NODE_TYPE, MODEL_NAME, …)."""
+    from workernode.main import main as run_worker
+
+    raise typer.Exit(run_worker(settings_of(WorkerSettings, config)))
+
+
+@app.command()
+def coordinator(*, config: Config = None) -> None:
+    """Run a coordinator: gateway, relay and fold."""
+    from coordinator.main import main as run_coordinator
+
+    raise typer.Exit(run_coordinator(settings_of(CoordinatorSettings, config)))
+
+
+@app.command()
+def cleanup(
+    *,
+    config: Config = None,
+    state_dir: StateDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be ended; end nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End what earlier runs have left, and nothing else."""
+    from agentos.cleanup import run_cleanup
+
+    settings = settings_of(UpSettings, config, state_dir=state_dir)
+    raise typer.Exit(run_cleanup(state_directory(settings), dry_run=dry_run, as_json=as_json))
+
+
+@db.command("upgrade")
+def db_upgrade(*, config: Config = None) -> None:
+    """Bring the store's tables to this version (AGENTOS_DATABASE_URL)."""
+    from store.migrate import upgrade
+
+    settings = settings_of(UpSettings, config)
+    url = settings.database_url.get_secret_value()
+    if not url:
+        raise ConfigurationError("AGENTOS_DATABASE_URL: is missing; postgresql://user:password@host/database")
+    upgrade(url)
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def version(*, as_json: AsJson = False) -> None:
+    """Print the version."""
+    number = installed_version("agentos")
+    typer.echo(f'{{"version": "{number}"}}' if as_json else f"agentos {number}")
+
+
+def main() -> None:
+    """The command. Errors by name go to standard error in one line; exit code 2 where a setting is wrong."""
+    try:
+        app()
+    except ConfigurationError as error:
+        typer.echo(f"agentos: {error}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    except AgentOSError as error:
+        typer.echo(f"agentos: {error}", err=True)
+        sys.exit(EXIT_FAILED)
