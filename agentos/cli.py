@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -37,7 +37,7 @@ StateDir = Annotated[Path | None, typer.Option("--state-dir", metavar="DIR", hel
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 
 
-def settings_of(cls: type[SettingsClass], config: Path | None, **overrides: object) -> SettingsClass:
+def settings_of(cls: type[SettingsClass], config: Path | None, **overrides: Any) -> SettingsClass:
     """Settings from options, environment and file. Raises `ConfigurationError`."""
     return load(cls, file=config, also_known=ALL_SETTINGS, **overrides)
 

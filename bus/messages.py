@@ -12,6 +12,9 @@ import msgspec
 
 from core.errors import BadMessage
 
+# The default of raw fields: the field is missing. (A union of Raw and None cannot be decoded.)
+MISSING = msgspec.Raw(b"")
+
 Outcome = Literal["completed", "failed", "cancelled", "expired", "retried"]
 NodeType = Literal["mock", "remote", "local"]
 
@@ -90,7 +93,7 @@ class ResultMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     attempt: int = 1
     status: int = 200
     error: dict[str, Any] | None = None
-    response: msgspec.Raw | None = None
+    response: msgspec.Raw = MISSING
     response_ref: str | None = None
     request_ref: str | None = None
     task: TaskRef | None = None
@@ -110,7 +113,7 @@ class ReplyFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: int
     end: bool = False
     status: int = 200
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = MISSING
     stored: bool = False
 
 
@@ -146,7 +149,7 @@ class EndpointChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     request_id: str
     end: bool
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw = MISSING
 
 
 _encoder = msgspec.json.Encoder()

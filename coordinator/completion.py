@@ -215,13 +215,13 @@ async def _end(exchange: Exchange, ending: Ending) -> None:
 
 
 async def _pass_on(exchange: Exchange, chat: ChatBody, frame: ReplyFrame) -> None:
-    data = bytes(frame.data) if frame.data is not None else None
+    data = bytes(frame.data)
     if frame.status != 200:
-        await _fail(exchange, frame.status, data or b"{}")
+        await _fail(exchange, frame.status, data)
     elif not chat.stream:
-        await exchange.whole(200, data or b"{}")
+        await exchange.whole(200, data)
     else:
-        await exchange.events([data] if data is not None else [], end=frame.end)
+        await exchange.events([data] if data else [], end=frame.end)
 
 
 async def _fail(exchange: Exchange, status: int, body: bytes) -> None:

@@ -75,7 +75,7 @@ class Folder:
             except BlobMissing:
                 log.info("event %s: its response has been folded before", result.event_id)
                 return None
-        return bytes(result.response).decode() if result.response is not None else None
+        return bytes(result.response).decode() or None
 
     async def _drop_blobs(self, result: ResultMessage) -> None:
         if result.outcome != "retried":

@@ -59,7 +59,7 @@ def payloads(frames: list[ReplyFrame]) -> list[list[ReplyFrame]]:
     groups: list[list[ReplyFrame]] = [[]]
     size = 0
     for frame in frames:
-        length = len(bytes(frame.data)) if frame.data is not None else 0
+        length = len(bytes(frame.data))
         if groups[-1] and size + length > PAYLOAD_BYTES:
             groups.append([])
             size = 0
