@@ -47,6 +47,13 @@ def moment(value: float | None) -> float | None:
     return value if value is not None and 0 <= value <= YEAR_9999 else None
 
 
+def place(event: Folded) -> tuple[int, str] | None:
+    """The node that the event is about, as stored; None if it is about none."""
+    if event.task_id is None or event.node_id is None:
+        return None
+    return event.task_id, text(event.node_id)
+
+
 def tail(event: Folded) -> str:
     """The result; where a document will be named at its front, what follows that name."""
     result = text(event.result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.clean import columns
+from store.clean import columns, place
 from store.pool import Pool
 from store.records import Answer, Epoch, Folded, FoldOutcome
 
@@ -70,9 +70,9 @@ select position, known.task_id is not null as known, written.event_id is not nul
 from event left join known using (task_id) left join written using (event_id)
 """
 
-EPOCHS = """
+STANDING = """
 select task_id, node_id, global_epoch, regional_epoch
-from progress join unnest($1::bigint[], $2::text[]) as refused(task_id, node_id) using (task_id, node_id)
+from progress join unnest($1::bigint[], $2::text[]) as wanted(task_id, node_id) using (task_id, node_id)
 """
 
 ANSWERS = """
@@ -95,35 +95,35 @@ class Fold:
         events = list(batch)
         rows = await self._pool.fetch(FOLD, *columns(events))
         seen = {position - 1: (known, written) for position, known, written in rows}
-        refused = [events[place] for place, (known, written) in seen.items() if known and not written]
-        epochs = await self._epochs([event for event in refused if event.final])
-        return [_outcome(event, seen.get(place), epochs) for place, event in enumerate(events)]
+        refused = [place(events[at]) for at, (known, written) in seen.items() if known and not written]
+        standing = await self._standing([node for node in refused if node])
+        return [_outcome(event, seen.get(at), standing) for at, event in enumerate(events)]
 
     async def answers(self, task_ids: Sequence[int]) -> dict[int, Answer]:
         """The answers of those tasks, of one node each, that have a result."""
         rows = await self._pool.fetch(ANSWERS, task_ids)
         return {task_id: Answer(result, response) for task_id, result, response in rows}
 
-    async def _epochs(self, refused: list[Folded]) -> dict[tuple[int, str], Epoch]:
-        """Under which epochs the results stand that kept these from being written."""
-        if not refused:
+    async def _standing(self, nodes: list[tuple[int, str]]) -> dict[tuple[int, str], Epoch]:
+        """The epochs of the results of these nodes."""
+        if not nodes:
             return {}
-        rows = await self._pool.fetch(
-            EPOCHS, *map(list, zip(*((e.task_id, e.node_id) for e in refused), strict=True))
-        )
+        rows = await self._pool.fetch(STANDING, [task_id for task_id, _ in nodes], [node_id for _, node_id in nodes])
         return {(task_id, node_id): Epoch(*epoch) for task_id, node_id, *epoch in rows}
 
 
-def _outcome(event: Folded, seen: tuple[bool, bool] | None, epochs: dict[tuple[int, str], Epoch]) -> FoldOutcome:
+def _outcome(
+    event: Folded, seen: tuple[bool, bool] | None, standing: dict[tuple[int, str], Epoch]
+) -> FoldOutcome:
     """`seen`: is its task known, was it written; None if the event was folded before."""
+    node = place(event)
     if seen is None:
         return FoldOutcome.DUPLICATE
-    if not event.final or event.task_id is None or event.node_id is None:
+    if not event.final or node is None:
         return FoldOutcome.LEDGER_ONLY
     known, written = seen
     if not known:
         return FoldOutcome.UNKNOWN_TASK
     if written:
         return FoldOutcome.FOLDED
-    standing = epochs.get((event.task_id, event.node_id), event.epoch)
-    return FoldOutcome.STALE if event.epoch < standing else FoldOutcome.LATE
+    return FoldOutcome.STALE if event.epoch < standing.get(node, event.epoch) else FoldOutcome.LATE
