@@ -112,9 +112,7 @@ class Fold:
         return {(task_id, node_id): Epoch(*epoch) for task_id, node_id, *epoch in rows}
 
 
-def _outcome(
-    event: Folded, seen: tuple[bool, bool] | None, standing: dict[tuple[int, str], Epoch]
-) -> FoldOutcome:
+def _outcome(event: Folded, seen: tuple[bool, bool] | None, standing: dict[tuple[int, str], Epoch]) -> FoldOutcome:
     """`seen`: is its task known, was it written; None if the event was folded before."""
     node = place(event)
     if seen is None:

@@ -35,4 +35,4 @@ def upgrade(url: str) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as error:
-        raise StoreUnavailable(f"Postgres cannot be reached: {type(error.orig).__name__}") from error
+        raise StoreUnavailable(f"Postgres cannot be reached: {error.orig}") from error

@@ -88,13 +88,13 @@ async def barrier(url: str, table: str) -> AsyncIterator[asyncpg.Connection]:
         """)
         await connection.execute(f"select pg_advisory_lock({BARRIER})")
         yield connection
-        await connection.execute(f"select pg_advisory_unlock_all(); drop function hold cascade")
+        await connection.execute("select pg_advisory_unlock_all(); drop function hold cascade")
 
 
 async def waiting(connection: asyncpg.Connection) -> int:
     """The process id of the backend that waits at the barrier, once one does."""
     query = "select pid from pg_locks where locktype = 'advisory' and not granted and objid = $1"
     async with asyncio.timeout(20):
-        while (pid := await connection.fetchval(query, BARRIER)) is None:
+        while (pid := await connection.fetchval(query, BARRIER)) is None:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.005)
     return int(pid)

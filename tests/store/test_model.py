@@ -85,7 +85,9 @@ class Comparison(RuleBasedStateMachine):
         )
     )
     def fold(self, drawn: list[dict[str, Any]]) -> None:
-        batch = [event(**each | {"event_id": self.name + each["event_id"], "request_id": self.name}) for each in drawn]
+        batch = [
+            event(**each | {"event_id": self.name + each["event_id"], "request_id": self.name}) for each in drawn
+        ]
         assert self.run(self.store.fold(batch)) == self.model.fold(batch)
 
     @rule(task=consumes(tasks))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from core.errors import StoreError, StoreUnavailable
+from store import Epoch, OutboxRow, Store
+from tests.store.helpers import SUBMISSION, barrier, count, eyes, waiting
+
+TABLES = ("tasks", "documents", "outbox")
+ABANDONED = replace(SUBMISSION, lease_seconds=0.0)
+
+
+async def test_a_submission_is_a_task_a_document_and_a_message(store: Store, store_url: str) -> None:
+    batch = [replace(SUBMISSION, body=f'"{n}"', user_id=n, epoch=Epoch(n, 1)) for n in range(3)]
+    submitted = await store.submit(batch)
+    assert [await store.get_document(each.doc_id) for each in submitted] == ['"0"', '"1"', '"2"']
+    tasks = [await store.get_task(each.task_id) for each in submitted]
+    assert tasks == [(n, "chat", SUBMISSION.description) for n in range(3)]
+    assert await count(store_url, "outbox") == 3
+    assert await store.submit([]) == []
+
+
+async def test_a_claimed_message_is_the_one_that_was_submitted(store: Store) -> None:
+    (submitted,) = await store.submit([replace(ABANDONED, epoch=Epoch(2, 3))])
+    assert await store.claim_outbox("other", limit=9, lease_seconds=60) == [
+        OutboxRow(
+            outbox_id=submitted.outbox_id,
+            task_id=submitted.task_id,
+            node_id=SUBMISSION.node_id,
+            epoch=Epoch(2, 3),
+            topic=SUBMISSION.topic,
+            subscription=SUBMISSION.subscription,
+            envelope=SUBMISSION.envelope,
+            body=SUBMISSION.body,
+        )
+    ]
+
+
+async def test_a_batch_with_one_bad_submission_leaves_nothing(store: Store, store_url: str) -> None:
+    with pytest.raises(StoreError):
+        await store.submit([SUBMISSION, replace(SUBMISSION, epoch=Epoch(-1, 0)), SUBMISSION])
+    assert [await count(store_url, table) for table in TABLES] == [0, 0, 0]
+
+
+async def test_a_connection_lost_in_mid_submission_leaves_nothing(store: Store, store_url: str) -> None:
+    async with barrier(store_url, "outbox") as connection:
+        submission = asyncio.create_task(store.submit([SUBMISSION] * 3))
+        pid = await waiting(connection)
+        await connection.execute("select pg_terminate_backend($1, 10000)", pid)
+        with pytest.raises(StoreUnavailable):
+            await submission
+    assert [await count(store_url, table) for table in TABLES] == [0, 0, 0]
+
+
+async def test_a_message_is_its_owners_until_the_lease_has_run_out(store: Store, store_url: str) -> None:
+    await store.submit([SUBMISSION])
+    (row,) = await store.submit([ABANDONED])
+    assert [each.outbox_id for each in await store.claim_outbox("b", limit=9, lease_seconds=60)] == [row.outbox_id]
+    assert await store.claim_outbox("c", limit=9, lease_seconds=60) == []
+    async with eyes(store_url) as connection:
+        await connection.execute("update outbox set claimed_until = now() where claimed_by = 'b'")
+    assert [each.outbox_id for each in await store.claim_outbox("c", limit=9, lease_seconds=60)] == [row.outbox_id]
+
+
+async def test_a_published_message_is_gone_and_its_request_stays(store: Store) -> None:
+    (row,) = await store.submit([ABANDONED])
+    await store.published([row.outbox_id])
+    await store.published([row.outbox_id])
+    assert await store.claim_outbox("b", limit=9, lease_seconds=60) == []
+    assert await store.get_document(row.doc_id) == ABANDONED.body
+
+
+async def test_two_owners_never_claim_the_same_message(store: Store) -> None:
+    submitted = await store.submit([ABANDONED] * 200)
+
+    async def claim_all(owner: str) -> list[int]:
+        mine: list[int] = []
+        while rows := await store.claim_outbox(owner, limit=7, lease_seconds=600):
+            mine += [row.outbox_id for row in rows]
+        return mine
+
+    claimed = await asyncio.gather(*(claim_all(f"owner-{n}") for n in range(6)))
+    assert sorted(number for mine in claimed for number in mine) == [row.outbox_id for row in submitted]
