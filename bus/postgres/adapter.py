@@ -58,7 +58,10 @@ class PostgresBus:
     async def publisher(self, topic: str, *, batching: bool = False) -> PostgresPublisher:
         """See `bus.port.Bus`. `batching` changes nothing here."""
         self._must_be_open()
-        return self._publishers.setdefault(topic, PostgresPublisher(self._press, topic))
+        publisher = self._publishers.get(topic)
+        if publisher is None or publisher.closed:
+            publisher = self._publishers[topic] = PostgresPublisher(self._press, topic)
+        return publisher
 
     async def subscribe(
         self, topic: str, subscription: str, *, window: int, prefetch: int = 1, max_attempts: int = 5
@@ -138,6 +141,8 @@ class PostgresBus:
             await subscription.close()
         for listening in self._listenings:
             await listening.close()
+        for publisher in self._publishers.values():
+            await publisher.close()
         await self._press.drain()
         await self._channels.drain()
         for task in self._side_tasks:

@@ -53,17 +53,17 @@ class PostgresPublisher:
     def __init__(self, press: Press, topic: str) -> None:
         self._press = press
         self._topic = topic
-        self._closed = False
+        self.closed = False
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `bus.port.Publisher`."""
-        if self._closed:
+        if self.closed:
             raise BusClosed(f"the publisher of {self._topic} is closed")
         await self._press.publish(self._topic, messages)
 
     async def close(self) -> None:
         """What has been handed over is published all the same. A second close does nothing."""
-        self._closed = True
+        self.closed = True
 
 
 def _row(topic: str, message: Outgoing) -> Row:
