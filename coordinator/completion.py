@@ -16,17 +16,16 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from bus import messages
-from bus.messages import Control, ReplyFrame, RequestMessage
+from bus.messages import Control, RequestMessage
 from bus.port import Bus
 from bus.topics import control_channel, model_subscription, model_topic
+from coordinator.answering import answer
 from coordinator.exchange import Exchange
-from coordinator.metrics import DURATION, FIRST_CHUNK, FROM_STORE, INTERRUPTED, REQUESTS, WAITING
+from coordinator.metrics import DURATION, REQUESTS, WAITING
 from coordinator.models import Models
-from coordinator.noderesult import decode_node_result
 from coordinator.openai import (
     ChatBody,
     RequestRefused,
-    as_chunks,
     error_body,
     parse_chat,
     server_error,
@@ -34,10 +33,10 @@ from coordinator.openai import (
 )
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.settings import CoordinatorSettings
-from coordinator.waiters import Ending, Interrupted, Waiter, Waiters
+from coordinator.waiters import Ending, Waiter, Waiters
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
-from store import Answer, Epoch, OutboxRow, Store, Submission, Submitted
+from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class Completions:
             timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
             exchange.when_gone(lambda: waiter.put(Ending.GONE))
             try:
-                answered = await self._answer(exchange, chat, waiter, began)
+                answered = await answer(exchange, chat, waiter, began)
             except BaseException:
                 self._cancel(chat.model, request_id)
                 raise
@@ -144,31 +143,6 @@ class Completions:
         )
         self._aside(self._relay.publish(row), "publish")
 
-    async def _answer(self, exchange: Exchange, chat: ChatBody, waiter: Waiter, began: float) -> bool:
-        """Passes on what comes. Whether the request has ended (if not, its work is to be stopped)."""
-        while True:
-            try:
-                event = await waiter.next()
-            except Interrupted:
-                INTERRUPTED.inc()
-                await exchange.break_off(_INTERRUPTED.error)
-                return False
-            if isinstance(event, Ending):
-                await _end(exchange, event)
-                return False
-            if isinstance(event, Answer):
-                FROM_STORE.inc()
-                await _from_store(exchange, chat, event)
-                return True
-            if event.stored:
-                continue  # too large for a frame: it comes from the store as soon as it is folded
-            if not waiter.passed_on:
-                FIRST_CHUNK.labels(chat.model).observe(time.perf_counter() - began)
-            waiter.passed_on = True
-            await _pass_on(exchange, chat, event)
-            if event.end:
-                return True
-
     def _cancel(self, model: str, request_id: str) -> None:
         self._aside(self._send_cancel(model, request_id), "cancel")
 
@@ -190,56 +164,9 @@ class Completions:
 
 
 _NO_STORE = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")
-_INTERRUPTED = server_error(502, "The stream was interrupted: a part of the answer was lost.", "stream_interrupted")
-_ENDINGS = {
-    Ending.EXPIRED: server_error(504, "No answer came in time; the request was stopped.", "request_timeout"),
-    Ending.STOPPING: server_error(503, "The gateway is stopping; try again.", "gateway_stopping"),
-}
 
 
 def _without_data(envelope: RequestMessage) -> str:
     """The envelope's JSON; the relay adds `task` and `data`."""
     fields = msgspec.structs.asdict(envelope)
     return msgspec.json.encode({name: value for name, value in fields.items() if name != "data" and value}).decode()
-
-
-async def _end(exchange: Exchange, ending: Ending) -> None:
-    if ending is Ending.GONE:
-        exchange.status = 499
-        return
-    refusal = _ENDINGS[ending]
-    if exchange.started:
-        await exchange.break_off(refusal.error)
-    else:
-        await exchange.whole(refusal.status, error_body(refusal.error))
-
-
-async def _pass_on(exchange: Exchange, chat: ChatBody, frame: ReplyFrame) -> None:
-    data = bytes(frame.data)
-    if frame.status != 200:
-        await _fail(exchange, frame.status, data)
-    elif not chat.stream:
-        await exchange.whole(200, data)
-    else:
-        await exchange.events([data] if data else [], end=frame.end)
-
-
-async def _fail(exchange: Exchange, status: int, body: bytes) -> None:
-    if exchange.started:
-        await exchange.break_off(msgspec.json.decode(body)["error"])
-    else:
-        await exchange.whole(status, body)
-
-
-async def _from_store(exchange: Exchange, chat: ChatBody, answer: Answer) -> None:
-    result = decode_node_result(answer.result)
-    if result.outcome != "completed" or answer.response is None:
-        error = result.error or server_error(500, "The answer was lost.", "answer_lost").error
-        await _fail(exchange, result.status if result.error else 500, error_body(error))
-    elif not chat.stream:
-        await exchange.whole(200, answer.response.encode())
-    elif exchange.started:
-        await exchange.break_off(_INTERRUPTED.error)
-    else:
-        wants_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
-        await exchange.events(as_chunks(answer.response.encode(), include_usage=wants_usage), end=True)

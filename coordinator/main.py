@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterable
 
 from bus.connect import connect
-
 from bus.messages import decode_frames
 from bus.port import Bus
 from bus.topics import FOLD_SUBSCRIPTION, reply_channel
@@ -64,7 +63,7 @@ async def _serve(settings: CoordinatorSettings, stop: Stop, store: Store, bus: B
     waiters = Waiters()
     models = Models(bus, store)
     relay = Relay(bus, store, owner=name)
-    folder = Folder(bus, store, settings.res_topic_name, waiters.take_answer)
+    folder = Folder(bus, store, settings.res_topic_name, waiters.take_folded)
     channel = reply_channel(name)
 
     async def ready() -> None:
@@ -120,7 +119,7 @@ async def _look_for_answers(store: Store, waiters: Waiters) -> None:
             logger.warning("answers cannot be looked up now: %s", error)
             continue
         for task_id, answer in answers.items():
-            waiters.take_answer(task_id, answer)
+            waiters.take_found(task_id, answer)
 
 
 def _take_frames(waiters: Waiters, payload: bytes) -> None:

@@ -30,13 +30,18 @@ Event = ReplyFrame | Answer | Ending
 
 
 class Waiter:
-    """One request's events, in order: frames of one attempt, or the answer from the store, or an ending."""
+    """One request's events, in order: frames of one attempt, or the answer from the store, or an ending.
+
+    `passed_on`: the client has a part of the answer. `expects_store`: the answer was too large for frames.
+    """
 
     def __init__(self, request_id: str, registered_at: float) -> None:
         self.request_id = request_id
         self.registered_at = registered_at
         self.task_id: int | None = None
         self.passed_on = False
+        self.expects_store = False
+        self.found_before = False
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._event_id: str | None = None
         self._superseded: set[str | None] = set()
@@ -109,10 +114,22 @@ class Waiters:
         if waiter := self._by_request.get(frame.request_id):
             waiter.put(frame)
 
-    def take_answer(self, task_id: int, answer: Answer) -> None:
-        """Hands an answer from the store to its waiter, if there is one."""
-        if waiter := self._by_task.get(task_id):
+    def take_folded(self, task_id: int, answer: Answer) -> None:
+        """An answer was folded here. It is needed only where it was too large for frames: those come first."""
+        waiter = self._by_task.get(task_id)
+        if waiter is not None and waiter.expects_store:
             waiter.put(answer)
+
+    def take_found(self, task_id: int, answer: Answer) -> None:
+        """An answer was found in the store. One found twice is handed over: its frames have had the time between
+        two looks to come, so they are lost, or were sent to a coordinator that is gone.
+        """
+        waiter = self._by_task.get(task_id)
+        if waiter is None:
+            return
+        if waiter.found_before or waiter.expects_store:
+            waiter.put(answer)
+        waiter.found_before = True
 
     def tasks_waiting_since(self, moment: float) -> list[int]:
         """Tasks whose waiters were registered at `moment` or before."""
