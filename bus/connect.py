@@ -20,6 +20,6 @@ async def connect(
         from bus.postgres import PostgresBus
 
         return await PostgresBus.connect(bus_url)
-    from bus.pulsar import PulsarBus
+    from bus.pulsar.bus import PulsarBus
 
     return await PulsarBus.connect(pulsar_url, token=pulsar_token, admin_url=pulsar_admin_url)
