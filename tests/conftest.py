@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.store"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.store", "tests.fixtures.double", "tests.fixtures.llama"]

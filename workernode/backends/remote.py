@@ -29,6 +29,17 @@ DRAIN_SECONDS = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
+# Headers that describe a client's own connection and body, or its credentials with us.
+_OWN_HEADERS = re.compile(
+    r"host|connection|keep-alive|te|trailer|upgrade|expect|cookie|(transfer|accept|content)-.*|(proxy-)?authorization"
+)
+
+
+def _may_pass(name: str, value: str) -> bool:
+    well_formed = re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) and re.fullmatch(r"[\t\x20-\x7e]*", value)
+    return well_formed is not None and not _OWN_HEADERS.fullmatch(name.lower())
+
+
 def base_address(url: str) -> str:
     """API_URL without a trailing /v1: with and without both mean the same. Raises `ConfigurationError`."""
     base = re.sub(r"(/v1)?/*$", "", url.strip().rstrip("/"))
@@ -44,8 +55,6 @@ class RemoteBackend:
     `call_timeout` bounds it.
     """
 
-    node_type: NodeType = "remote"
-
     def __init__(
         self,
         url: str,
@@ -54,13 +63,14 @@ class RemoteBackend:
         slots: int,
         idle_timeout: float,
         call_timeout: float,
-        connect_timeout: float = CONNECT_SECONDS,
+        node_type: NodeType = "remote",
     ) -> None:
+        self.node_type = node_type
         self.slots = slots
         self._base = base_address(url)
-        self._key = key
-        self._plain = aiohttp.ClientTimeout(total=call_timeout, sock_connect=connect_timeout)
-        self._stream = aiohttp.ClientTimeout(total=call_timeout, sock_connect=connect_timeout, sock_read=idle_timeout)
+        self._key = key.strip()  # keys read from files end in a newline
+        self._plain = aiohttp.ClientTimeout(total=call_timeout, sock_connect=CONNECT_SECONDS)
+        self._stream = aiohttp.ClientTimeout(total=call_timeout, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -122,9 +132,8 @@ class RemoteBackend:
         return relay.close()
 
     def _headers(self, forwarded: Mapping[str, str]) -> dict[str, str]:
-        headers = {name.lower(): value for name, value in forwarded.items()}
+        headers = {name.lower(): value for name, value in forwarded.items() if _may_pass(name, value)}
         headers["content-type"] = "application/json"
-        headers.pop("authorization", None)
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         return headers

@@ -1,0 +1,1 @@
+"""A provider double: a real HTTP server that keeps the rules of the OpenAI API, and breaks them when told to."""

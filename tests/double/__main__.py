@@ -1,0 +1,34 @@
+"""`python -m tests.double --port 0`: serves until it is ended; the first line it prints is its address."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from tests.double.server import Provider
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    provider = Provider(
+        key=arguments.key, rpm=arguments.rpm, window=arguments.window, delay=arguments.delay, pace=arguments.pace
+    )
+    await provider.start(port=arguments.port)
+    sys.stdout.write(provider.url + "\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.double", description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--key", default="", help="the only key accepted")
+    parser.add_argument("--rpm", type=int, default=0, help="requests per window")
+    parser.add_argument("--window", type=float, default=60.0, help="seconds")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds between chunks")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
