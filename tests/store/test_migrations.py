@@ -63,5 +63,5 @@ async def test_two_upgrades_at_once_both_succeed(empty_database: str) -> None:
 async def test_an_upgrade_says_why_it_cannot_connect(postgres_server: str) -> None:
     with pytest.raises(StoreUnavailable, match='database "there_is_none" does not exist'):
         upgrade(database_url(postgres_server, "there_is_none"))
-    with pytest.raises(StoreUnavailable, match="127.0.0.1"):
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
         upgrade("postgresql://nobody@127.0.0.1:1/none")
