@@ -9,6 +9,9 @@ import msgspec
 from bus.postgres.pools import Pools
 from core.errors import MessageRefused
 
+# Payload of a notification that a message was put off: its consumers learn when to look.
+DELAYED = "delayed"
+
 # One row for each message and subscription of its topic, in order; one notification for each subscription.
 PUBLISH = """
 with put as (
@@ -18,9 +21,10 @@ with put as (
          as m (topic, body, properties, delay, n)
     join agentos_bus.subscriptions s on s.topic = m.topic
     order by m.n
-    returning subscription_id
+    returning subscription_id, visible_at
 )
-select count(pg_notify('agentos_bus.' || id, '')) from (select distinct subscription_id as id from put) touched
+select count(pg_notify('agentos_bus.' || subscription_id, case when delayed then 'delayed' else '' end))
+from (select subscription_id, bool_or(visible_at is not null) as delayed from put group by subscription_id) touched
 """
 
 # The lock on the consumer's row keeps it from being ended between the look at it and the claim's commit.
@@ -67,9 +71,9 @@ with back as (
     set consumer_id = null, attempt = attempt + 1,
         visible_at = case when $3::float8 > 0 then now() + make_interval(secs => $3) end
     where id = $1 and consumer_id = $2
-    returning subscription_id
+    returning subscription_id, visible_at
 )
-select pg_notify('agentos_bus.' || subscription_id, '') from back
+select pg_notify('agentos_bus.' || subscription_id, case when visible_at is null then '' else 'delayed' end) from back
 """
 
 DEAD_LETTER = """

@@ -59,6 +59,7 @@ class PostgresSubscription:
         self._arrived: list[Delivery] = []
         self._changed = asyncio.Event()  # something arrived, or the end has come
         self._wake = asyncio.Event()  # there may be something to claim
+        self._ripen_at = 0.0  # on the loop's clock: when delayed messages are next looked for
         self._acks: Batcher[list[Claim], None] = Batcher(self._delete)
         self._claiming: asyncio.Task[None] | None = None
         self._closed = False
@@ -125,14 +126,21 @@ class PostgresSubscription:
         self._arrived.clear()
 
     def wake(self) -> None:
+        self._ripen_at = 0.0
         self._wake.set()
 
     @property
     def _channel(self) -> str:
         return f"agentos_bus.{self._subscription_id}"
 
-    def _notified(self, _: str) -> None:
+    def _notified(self, payload: str) -> None:
+        if payload == statements.DELAYED:
+            self._ripen_at = 0.0
         self._wake.set()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     def _must_be_open(self) -> None:
         if self._closed:
@@ -150,31 +158,34 @@ class PostgresSubscription:
             self._wake.clear()
             free = self._window - len(self._held)
             try:
-                pause = await self._claim(min(free, self._prefetch)) if free > 0 else None
+                if free > 0 and await self._claim(min(free, self._prefetch)):
+                    continue
             except BusUnavailable:
-                pause = LONGEST_PAUSE
-            if pause == 0:
-                continue
+                self._ripen_at = self._now() + LONGEST_PAUSE
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout_at(self._ripen_at if free > 0 else None):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _claim(self, limit: int) -> float:
-        """Claims at most `limit` messages. Returns how long nothing more is to be expected, in seconds."""
+    async def _claim(self, limit: int) -> bool:
+        """Claims at most `limit` messages. Returns whether there may be more."""
         consumer = self.consumer_id
         rows = await self._pools.quick(statements.CLAIM, self._subscription_id, consumer, limit)
         if rows:
             self._take(consumer, sorted(rows, key=itemgetter(0)))
-            return 0
+            return True
+        return self._now() >= self._ripen_at and await self._ripen(consumer)
+
+    async def _ripen(self, consumer: int) -> bool:
+        self._ripen_at = self._now() + _POLL_SECONDS
         rows = await self._pools.quick(statements.RIPEN, self._subscription_id, consumer)
         ripened, next_due, joined, _ = rows[0]
+        if next_due is not None:
+            self._ripen_at = min(self._ripen_at, self._now() + next_due)
         if not joined and consumer == self.consumer_id:
             await self.rejoin()
-        if ripened or not joined:
-            return 0
-        return _POLL_SECONDS if next_due is None else min(_POLL_SECONDS, next_due)
+        return bool(ripened) or not joined
 
     def _take(self, consumer: int, rows: Iterable[asyncpg.Record]) -> None:
         for message_id, body, properties, attempt in rows:
