@@ -17,6 +17,7 @@ from agentos.processes import Run
 from agentos.runs import end_run
 from core.errors import PartError
 
+WATCHING = b"watching\n"
 FAREWELL = b"done\n"
 # Short: whoever sent SIGKILL did not mean to wait. A worker's unfinished calls are delivered again.
 GRACE_SECONDS = 3.0
@@ -30,19 +31,21 @@ class Guardian:
 
     @classmethod
     async def start(cls, run: Run, path: Path, *, lock: int) -> Self:
-        """Called before `up` marks itself: the guardian is none of the processes that it ends.
+        """Returns when it watches. Called before `up` marks itself: the guardian is none of the processes that it ends.
 
         `lock`: a file descriptor that the guardian holds, too: the state is free only when it has
-        finished.
+        finished. Raises `PartError`.
         """
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "agentos.guardian", str(path), str(run)),
-                stdin=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=[lock],
-            )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agentos.guardian", str(path), str(run)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[lock],
         )
+        if process.stdout is None or await process.stdout.readline() != WATCHING:
+            raise PartError("the guardian of this run did not start")
+        return cls(process)
 
     async def watch(self) -> None:
         """Raises `PartError` if it ends before it is dismissed: nobody would end the run if `up` were killed."""
@@ -59,6 +62,8 @@ def main() -> None:
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, signal.SIG_IGN)
     run = Run.parse(sys.argv[2])
+    sys.stdout.buffer.write(WATCHING)
+    sys.stdout.buffer.flush()
     if sys.stdin.buffer.read() != FAREWELL and run is not None:
         end_run(run, Path(sys.argv[1]), grace=GRACE_SECONDS)
 
