@@ -2,4 +2,11 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.store", "tests.fixtures.double", "tests.fixtures.llama"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.embedded_bus",
+    "tests.fixtures.store",
+    "tests.fixtures.double",
+    "tests.fixtures.llama",
+    "tests.fixtures.pulsar",
+]
