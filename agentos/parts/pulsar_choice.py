@@ -10,7 +10,7 @@ from agentos.parts.pulsar_container import ContainerPulsar, docker_answers
 from agentos.parts.pulsar_home import fetch_home, find_home
 
 
-def local_pulsar(directory: Path, say: Callable[[str], None]) -> StandalonePulsar | ContainerPulsar:
+def local_pulsar(directory: Path, say: Callable[[str], object]) -> StandalonePulsar | ContainerPulsar:
     """A broker to be started, with its data in `directory`. Raises `PartError`.
 
     A distribution in PULSAR_HOME or ~/apache-pulsar-*; else a container, where a Docker engine answers; else the

@@ -36,7 +36,7 @@ def find_home(environ: Mapping[str, str] = os.environ) -> Path | None:
     return max(found, key=_version, default=None)
 
 
-def fetch_home(say: Callable[[str], None], *, cache: Path | None = None) -> Path:
+def fetch_home(say: Callable[[str], object], *, cache: Path | None = None) -> Path:
     """The distribution in the user's cache, fetched with Maven if it is not there yet. Raises `PartError`.
 
     `say` is told when something is done that takes time. Two at once fetch once.
@@ -53,7 +53,7 @@ def fetch_home(say: Callable[[str], None], *, cache: Path | None = None) -> Path
     return home
 
 
-def _fetch(home: Path, say: Callable[[str], None]) -> None:
+def _fetch(home: Path, say: Callable[[str], object]) -> None:
     if shutil.which("mvn") is None:
         raise PartError(
             "there is no Apache Pulsar here. Set PULSAR_URL to a running broker, or PULSAR_HOME to an unpacked "

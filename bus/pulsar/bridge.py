@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Generic, TypeVar
 from pulsar import PulsarException
 
 from bus.pulsar.errors import from_exception
+from core.errors import BusClosed, BusUnavailable
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +27,14 @@ async def in_thread(call: Callable[[], Result], doing: str) -> Result:
         return await asyncio.to_thread(call)
     except PulsarException as error:
         raise from_exception(error, doing) from error
+
+
+async def close_in_thread(close: Callable[[], None], doing: str) -> None:
+    """Closes a part of the client in a thread. What is closed already, or out of reach, has gone either way."""
+    try:
+        await in_thread(close, doing)
+    except (BusClosed, BusUnavailable) as error:
+        _log.info("%s", error)
 
 
 class Mailbox(Generic[Item]):

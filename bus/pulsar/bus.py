@@ -14,7 +14,7 @@ from bus.pulsar import subscribing
 from bus.pulsar.admin import Admin
 from bus.pulsar.attachment import Attachment
 from bus.pulsar.blobs import Blobs
-from bus.pulsar.bridge import in_thread
+from bus.pulsar.bridge import close_in_thread, in_thread
 from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, channel_topic
 from bus.pulsar.client import derive_admin_url, open_client
 from bus.pulsar.publisher import Publishers, PulsarPublisher
@@ -120,7 +120,7 @@ class PulsarBus:
     async def _close(self) -> None:
         async with AsyncExitStack() as stack:
             # The client last, and before the loop: its threads call back into the loop.
-            stack.push_async_callback(in_thread, self._client.close, f"closing the connection to {self._url}")
+            stack.push_async_callback(close_in_thread, self._client.close, f"closing the connection to {self._url}")
             stack.push_async_callback(self._admin.close)
             for each in self._attached:
                 stack.push_async_callback(each.close)

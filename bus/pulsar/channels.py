@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pulsar
 
 from bus.pulsar.attachment import Attachment
-from bus.pulsar.bridge import Mailbox, in_thread
+from bus.pulsar.bridge import Mailbox, close_in_thread, in_thread
 
 # The broker drops frames silently where one connection has more than 1,000 of them under way.
 PENDING_FRAMES = 500
@@ -51,7 +51,7 @@ class PulsarListening(Attachment):
     async def _leave(self) -> None:
         if self._consumer is not None:
             # Unsubscribed, not closed: the broker keeps the subscription of a consumer that has merely gone.
-            await in_thread(self._consumer.unsubscribe, f"leaving {self._channel}")
+            await close_in_thread(self._consumer.unsubscribe, f"leaving {self._channel}")
 
     def _hand_over(self) -> None:
         for message in self._mailbox.take():

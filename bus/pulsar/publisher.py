@@ -13,7 +13,7 @@ from typing import Any
 import pulsar
 
 from bus.port import Outgoing
-from bus.pulsar.bridge import Mailbox, in_thread
+from bus.pulsar.bridge import Mailbox, close_in_thread, in_thread
 from bus.pulsar.errors import from_exception, from_result
 from core.errors import BusClosed, BusError
 
@@ -70,7 +70,7 @@ class PulsarPublisher:
         """Closes the producer for all who share it; sends under way end with `BusClosed`."""
         if not self.closed:
             self.closed = True
-            await in_thread(self._producer.close, f"closing the producer of {self.topic}")
+            await close_in_thread(self._producer.close, f"closing the producer of {self.topic}")
 
     def _send(self, message: Outgoing, confirmed: partial[None]) -> None:
         if self.closed:

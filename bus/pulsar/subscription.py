@@ -21,7 +21,7 @@ from bus.port import (
     dead_letter_topic,
 )
 from bus.pulsar.attachment import Attachment
-from bus.pulsar.bridge import Mailbox, Window, in_thread
+from bus.pulsar.bridge import Mailbox, Window, close_in_thread, in_thread
 from bus.pulsar.errors import from_exception
 from core.errors import BusClosed
 
@@ -115,11 +115,9 @@ class PulsarSubscription(Attachment):
         self._arrived.set()
 
     async def _leave(self) -> None:
-        try:
-            if self._consumer is not None:
-                await in_thread(self._consumer.close, f"leaving {self._topic}")
-        finally:
-            await in_thread(self._client.close, f"leaving {self._topic}")
+        if self._consumer is not None:
+            await close_in_thread(self._consumer.close, f"leaving {self._topic}")
+        await close_in_thread(self._client.close, f"leaving {self._topic}")
 
     async def _move(self, delivery: Delivery, topic: str, message: Outgoing) -> None:
         """Published elsewhere and confirmed, then acked: a crash in between doubles it, never loses it."""
