@@ -28,7 +28,7 @@ class ContainerPulsar:
 
     def __init__(self, directory: Path) -> None:
         self.token = ""
-        self._name = "agentos-pulsar-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
+        self.name = "agentos-pulsar-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
         self._log = directory / "pulsar.log"
         self._ports = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,8 +63,8 @@ class ContainerPulsar:
         """Stops and removes the container. A second stop does nothing."""
         process, self._process = self._process, None
         if process is not None:
-            subprocess.run(["docker", "stop", "--time", "15", self._name], capture_output=True)
-            subprocess.run(["docker", "rm", "--force", self._name], capture_output=True)
+            subprocess.run(["docker", "stop", "--time", "15", self.name], capture_output=True)
+            subprocess.run(["docker", "rm", "--force", self.name], capture_output=True)
             process.wait()
 
     def _command(self) -> list[str]:
@@ -73,9 +73,9 @@ class ContainerPulsar:
         # listen to all of the container's interfaces; outside only the loopback interface leads there.
         settings = SETTINGS | {"bindAddress": "0.0.0.0", "brokerServicePort": broker, "webServicePort": web}
         return [
-            *("docker", "run", "--rm", "--name", self._name, "--env", "PULSAR_MEM=-Xms256m -Xmx1g"),
+            *("docker", "run", "--rm", "--name", self.name, "--env", "PULSAR_MEM=-Xms256m -Xmx1g"),
             *("--publish", f"{ADDRESS}:{broker}:{broker}", "--publish", f"{ADDRESS}:{web}:{web}"),
-            *("--volume", f"{self._name}:/pulsar/data"),
+            *("--volume", f"{self.name}:/pulsar/data"),
             *(part for name, value in settings.items() for part in ("--env", f"PULSAR_PREFIX_{name}={value}")),
             *(IMAGE, "bash", "-c", _COMMAND),
         ]
