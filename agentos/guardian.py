@@ -31,7 +31,7 @@ class Guardian:
 
     @classmethod
     async def start(cls, run: Run, path: Path, *, lock: int) -> Self:
-        """Returns when it watches. Called before `up` marks itself: the guardian is none of the processes that it ends.
+        """Returns when it watches. Called before `up` marks itself: the guardian is not one of those that it ends.
 
         `lock`: a file descriptor that the guardian holds, too: the state is free only when it has
         finished. Raises `PartError`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,13 +83,13 @@ def of_run(run: Run) -> list[psutil.Process]:
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float) -> list[str]:
-    """Ends processes: SIGTERM, `grace` seconds, SIGKILL. Returns what was ended, a line each."""
+    """Ends processes: SIGTERM (SIGINT for a Postgres), `grace` seconds, SIGKILL. Returns a line for each."""
     ended = []
     waiting = []
     for process in processes:
         try:
             line = describe(process)
-            process.terminate()
+            process.send_signal(_farewell(process))
         except psutil.NoSuchProcess:
             continue
         ended.append(line)
@@ -110,6 +111,14 @@ def describe(process: psutil.Process) -> str:
     except psutil.AccessDenied:
         command = process.name()
     return f"{process.pid} {command}"
+
+
+def _farewell(process: psutil.Process) -> signal.Signals:
+    """SIGINT is Postgres's fast shutdown; after SIGTERM it would wait for its clients."""
+    try:
+        return signal.SIGINT if Path(process.cwd(), "postmaster.pid").exists() else signal.SIGTERM
+    except (OSError, psutil.AccessDenied):
+        return signal.SIGTERM
 
 
 def _pid_namespace(pid: int) -> str | None:

@@ -34,8 +34,11 @@ async def wait_until_ready(url: str, models: Collection[str]) -> None:
     seen = "no answer"
     try:
         async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:
-            while seen := await _missing(session, url, models):
-                await asyncio.sleep(PAUSE_SECONDS)  # noqa: ASYNC110: it is another process that changes
+            while True:
+                seen = await _missing(session, url, models)
+                if not seen:
+                    return
+                await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError as error:
         raise PartError(f"the gateway at {url} is not ready after {READY_SECONDS:g} s: {seen}") from error
 

@@ -21,8 +21,10 @@ from agentos import databases, stack
 from agentos.children import Child, ChildSpec
 from agentos.guardian import Guardian
 from agentos.parts.postgres import EmbeddedPostgres
+from agentos.parts.pulsar_choice import local_pulsar
+from agentos.parts.pulsar_container import ContainerPulsar
 from agentos.parts.tiny_model import write_tiny_model
-from agentos.processes import RUN_VARIABLE, Run
+from agentos.processes import RUN_VARIABLE, Run, end, of_run
 from agentos.progress import Progress
 from agentos.readiness import free_port, wait_until_ready
 from agentos.runs import RunFile, end_run, run_file, stale, write
@@ -33,6 +35,7 @@ from core.run import Stop, run
 from store.migrate import upgrade
 
 LEFTOVER_GRACE_SECONDS = 5.0
+INTERRUPT_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
@@ -104,13 +107,19 @@ class Up:
             failure = None if asked.done() else self._failed.exception()
         finally:
             asked.cancel()
-            starting.cancel()
-            await asyncio.wait([starting])
+            await self._interrupt(starting)
             self._progress.step("stopping")
             await self._started.aclose()
             watching.cancel()
         if failure:
             raise failure
+
+    async def _interrupt(self, starting: asyncio.Task[None]) -> None:
+        starting.cancel()
+        _, busy = await asyncio.wait([starting], timeout=INTERRUPT_SECONDS)
+        if busy:  # with a broker that takes its time, or a download: their processes are all that runs yet
+            await asyncio.to_thread(end, of_run(self._run), grace=LEFTOVER_GRACE_SECONDS)
+            await asyncio.wait([starting])
 
     def _watch(self, side: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(side)
@@ -156,6 +165,17 @@ class Up:
             )
         return stack.Addresses(database, bus=database, worker_bus=own or database)
 
+    async def _pulsar(self, database: str) -> stack.Addresses:
+        settings = self._settings
+        if settings.pulsar_url:
+            return stack.Addresses(database, pulsar=settings.pulsar_url, pulsar_admin=settings.pulsar_admin_url)
+        broker = await _in_thread(lambda: local_pulsar(self._state / "pulsar", self._progress.say))
+        if isinstance(broker, ContainerPulsar):
+            self._note(container=broker.name)
+        self._started.push_async_callback(_in_thread, broker.stop)
+        url = await _in_thread(broker.start)
+        return stack.Addresses(database, pulsar=url, pulsar_admin=broker.admin_url)
+
     async def _embedded(self) -> str:
         directory = self._state / "postgres"
         self._note(pgdata=str(directory))
@@ -194,6 +214,7 @@ class Up:
 async def _in_thread(function: Callable[[], Result]) -> Result:
     """Runs blocking work to its end even if the caller is cancelled: half-started parts cannot be stopped."""
     work = asyncio.ensure_future(asyncio.to_thread(function))
+    work.add_done_callback(lambda done: done.exception())  # nobody may be left to see it
     try:
         return await asyncio.shield(work)
     finally:
