@@ -1,0 +1,50 @@
+"""The layers point one way (see ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "core": set[str](),
+    "bus": {"core"},
+    "store": {"core"},
+    "workernode": {"core", "bus"},
+    "coordinator": {"core", "bus", "store"},
+    "agentos": {"core", "bus", "store", "workernode", "coordinator"},
+}
+# Decisions do no I/O: these files import nothing that could.
+PURE = [
+    "bus/messages.py",
+    "bus/topics.py",
+    "coordinator/noderesult.py",
+    "coordinator/openai.py",
+    "core/errors.py",
+    "workernode/classify.py",
+    "workernode/stream.py",
+]
+IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        wrong = (set(imported(file)) & set(ALLOWED)) - ALLOWED[package] - {package}
+        assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize("file", PURE)
+def test_a_decision_does_no_io(file: str) -> None:
+    assert not set(imported(ROOT / file)) & IO
