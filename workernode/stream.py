@@ -69,7 +69,7 @@ class Assembler:
         """Takes one decoded chat.completion.chunk."""
         for key, value in chunk.items():
             if key == "choices":
-                for choice in value if isinstance(value, list) else ():
+                for choice in _choices(chunk):
                     self._add_choice(choice)
             elif value is not None or key not in self._head:
                 self._head[key] = value
@@ -89,9 +89,7 @@ class Assembler:
         choices = [_whole_choice(self._choices[index]) for index in sorted(self._choices)]
         return {**self._head, "object": "chat.completion", "choices": choices}
 
-    def _add_choice(self, piece: Any) -> None:
-        if not isinstance(piece, dict):
-            return
+    def _add_choice(self, piece: Mapping[str, Any]) -> None:
         index = piece.get("index")
         index = index if isinstance(index, int) else 0
         choice = self._choices.setdefault(index, {"index": index, "message": {}, "finish_reason": None})
@@ -100,18 +98,21 @@ class Assembler:
                 _merge(choice["message"], value if isinstance(value, dict) else {})
             elif key == "finish_reason":
                 choice[key] = value or choice[key]
-            elif key != "index":
+            elif key not in ("index", "message"):  # a chunk has a delta instead of a message
                 _merge(choice, {key: value})
 
 
-class _Text(list[str]):
+class _Text:
     """Pieces of a text, joined once at the end: joining at each chunk would cost the square of its length."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
 
 
 def _merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
         if isinstance(value, str) and key not in _NAMES:
-            _place(whole, key, _Text).append(value)
+            _place(whole, key, _Text).pieces.append(value)
         elif isinstance(value, dict):
             _merge(_place(whole, key, dict), value)
         elif isinstance(value, list):
@@ -120,7 +121,7 @@ def _merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
             whole[key] = value
 
 
-Kind = TypeVar("Kind", bound="dict[str, Any] | list[Any]")
+Kind = TypeVar("Kind", bound="dict[str, Any] | list[Any] | _Text")
 
 
 def _place(whole: dict[str, Any], key: str, kind: type[Kind]) -> Kind:
@@ -148,27 +149,34 @@ def _lengthen(whole: list[Any], piece: list[Any]) -> None:
 def _whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
     whole = {key: _joined(value) for key, value in choice.items()}
     message = {"role": "assistant", "content": None} | whole["message"]
-    for call in message.get("tool_calls") or ():
-        if isinstance(call, dict):
-            call.pop("index", None)  # plain answers have none
+    for call in _objects(message.get("tool_calls")):
+        call.pop("index", None)  # plain answers have none
     return whole | {"message": message}
 
 
 def _joined(value: Any) -> Any:
     if isinstance(value, _Text):
-        return "".join(value)
+        return "".join(value.pieces)
     if isinstance(value, dict):
         return {key: _joined(each) for key, each in value.items()}
     return [_joined(each) for each in value] if isinstance(value, list) else value
 
 
+def _choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return _objects(answer.get("choices"))
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def chunks_of(response: Mapping[str, Any], *, with_usage: bool) -> Iterator[dict[str, Any]]:
-    """A plain answer as the chunks of a stream, for an upstream that cannot stream."""
+    """A plain answer as the chunks of a stream, for an upstream that cannot stream. Each choice has a message."""
     head = {key: value for key, value in response.items() if key not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
     for choice in response["choices"]:
         rest = {key: value for key, value in choice.items() if key != "message"}
-        yield {**head, "choices": [{**rest, "delta": _delta(choice.get("message") or {}), "finish_reason": None}]}
+        yield {**head, "choices": [{**rest, "delta": _delta(choice["message"]), "finish_reason": None}]}
         end = {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"}
         yield {**head, "choices": [end]}
     if with_usage and response.get("usage"):
@@ -176,16 +184,18 @@ def chunks_of(response: Mapping[str, Any], *, with_usage: bool) -> Iterator[dict
 
 
 def _delta(message: Mapping[str, Any]) -> dict[str, Any]:
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list):
-        return dict(message)
-    return {**message, "tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]}
+    calls = _objects(message.get("tool_calls"))
+    return (
+        {**message, "tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]}
+        if calls
+        else {**message}
+    )
 
 
 def carries_text(chunk: Mapping[str, Any]) -> bool:
     """Whether a chunk brings a part of the answer: a role or an empty text alone is none."""
-    for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
+    for choice in _choices(chunk):
+        delta = choice.get("delta")
         if isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role"):
             return True
     return False
@@ -237,7 +247,7 @@ def estimated_usage(body: Mapping[str, Any], response: Mapping[str, Any]) -> Usa
     """
     messages = body.get("messages")
     prompt = sum(map(_tokens, messages)) if isinstance(messages, list) else 0
-    completion = sum(_tokens(choice.get("message")) for choice in response.get("choices") or ())
+    completion = sum(_tokens(choice.get("message")) for choice in _choices(response))
     return Usage(prompt, completion, prompt + completion)
 
 

@@ -62,13 +62,13 @@ class MockBackend:
             "created": int(first_token_at),
             "model": call.body.get("model") or self._settings.model_name,
         }
-        if sink:
+        if sink is not None:
             await self._stream(head, said, sink)
         elif self._settings.mock_tokens_per_second:
             await asyncio.sleep(len(said) / self._settings.mock_tokens_per_second)
         if drop:
             raise CallFailed(lost(Loss.CONNECTION), usage=usage)
-        if sink:
+        if sink is not None:
             self._end_stream(head, usage, call, sink)
         message = {"role": "assistant", "content": self._settings.mock_text}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}

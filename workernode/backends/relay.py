@@ -137,12 +137,16 @@ def _answer(
 
 def _has_choices(response: dict[str, Any]) -> bool:
     choices = response.get("choices")
-    return isinstance(choices, list) and bool(choices) and all(isinstance(choice, dict) for choice in choices)
+    return isinstance(choices, list) and bool(choices) and all(map(_has_message, choices))
+
+
+def _has_message(choice: Any) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
         value = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
