@@ -26,6 +26,9 @@ SETTINGS = {
     # A delayed message comes neither a second early nor a second late.
     "isDelayedDeliveryDeliverAtTimeStrict": "true",
     "delayedDeliveryTickTimeMillis": "100",
+    # A broker drops frames of a channel while more than this is on its way to the listener; 64 KiB by default.
+    "pulsarChannelWriteBufferHighWaterMark": str(64 << 20),
+    "pulsarChannelWriteBufferLowWaterMark": str(32 << 20),
     # Not used here; without them a broker starts, stops and makes topics faster.
     "webSocketServiceEnabled": "false",
     "systemTopicEnabled": "false",

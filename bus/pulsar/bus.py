@@ -29,6 +29,8 @@ class PulsarBus:
         self._url = url
         self._token = token
         self._client = client
+        # Frames have a connection of their own: a broker drops them while much else is on its way to us.
+        self._listener = open_client(url, token)
         self._admin = admin
         self._topics = Publishers(client)
         self._channels = Publishers(client, limit=OPEN_CHANNELS, room=asyncio.Semaphore(PENDING_FRAMES))
@@ -85,12 +87,13 @@ class PulsarBus:
 
     async def send(self, channel: str, frame: bytes) -> None:
         self._require_open()
-        publisher = await self._channels.get(channel_topic(channel))
-        await publisher.publish([Outgoing(frame)])
+        await self._send(channel, Outgoing(frame))
 
     async def listen(self, channel: str, handler: Callable[[bytes], None]) -> PulsarListening:
         self._require_open()
-        listening = PulsarListening(self._attached, self._client, channel, handler)
+        listening = PulsarListening(
+            self._attached, self._listener, channel, handler, lambda frame: self._send(channel, frame)
+        )
         await listening.start()
         return listening
 
@@ -121,9 +124,14 @@ class PulsarBus:
         async with AsyncExitStack() as stack:
             # The client last, and before the loop: its threads call back into the loop.
             stack.push_async_callback(close_in_thread, self._client.close, f"closing the connection to {self._url}")
+            stack.push_async_callback(close_in_thread, self._listener.close, f"closing the connection to {self._url}")
             stack.push_async_callback(self._admin.close)
             for each in self._attached:
                 stack.push_async_callback(each.close)
+
+    async def _send(self, channel: str, frame: Outgoing) -> None:
+        publisher = await self._channels.get(channel_topic(channel))
+        await publisher.publish([frame])
 
     async def _publish(self, topic: str, message: Outgoing) -> None:
         publisher = await self.publisher(topic)

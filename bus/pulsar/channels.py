@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pulsar
 
+from bus.port import Outgoing
 from bus.pulsar.attachment import Attachment
 from bus.pulsar.bridge import Mailbox, close_in_thread, in_thread
+from bus.pulsar.client import OPERATION_SECONDS
+from core.errors import BusUnavailable
 
 # The broker drops frames silently where one connection has more than 1,000 of them under way.
 PENDING_FRAMES = 500
@@ -16,6 +21,9 @@ PENDING_FRAMES = 500
 OPEN_CHANNELS = 1_000
 # Frames that the client takes ahead of the handler; beyond them the broker drops.
 RECEIVER_QUEUE = 20_000
+# Property of the frame by which a listener learns that it is being heard.
+_PROBE = "agentos-probe"
+PROBE_SECONDS = 0.1
 
 
 def channel_topic(channel: str) -> str:
@@ -24,15 +32,23 @@ def channel_topic(channel: str) -> str:
 
 
 class PulsarListening(Attachment):
-    """A consumer of its own for one listener."""
+    """A consumer of its own for one listener. `send` sends to the channel."""
 
     def __init__(
-        self, attached: set[Attachment], client: pulsar.Client, channel: str, handler: Callable[[bytes], None]
+        self,
+        attached: set[Attachment],
+        client: pulsar.Client,
+        channel: str,
+        handler: Callable[[bytes], None],
+        send: Callable[[Outgoing], Awaitable[None]],
     ) -> None:
         super().__init__(attached)
         self._client = client
         self._channel = channel
         self._handler = handler
+        self._send = send
+        self._name = uuid.uuid4().hex
+        self._ready = asyncio.Event()
         self._mailbox: Mailbox[pulsar.Message] = Mailbox(self._hand_over)
         self._consumer: pulsar.Consumer | None = None
 
@@ -40,13 +56,25 @@ class PulsarListening(Attachment):
         self._consumer = await in_thread(
             lambda: self._client.subscribe(
                 channel_topic(self._channel),
-                f"agentos-{uuid.uuid4().hex}",
+                f"agentos-{self._name}",
                 consumer_type=pulsar.ConsumerType.Exclusive,
                 receiver_queue_size=RECEIVER_QUEUE,
                 message_listener=lambda _consumer, message: self._mailbox.put(message),
             ),
             f"listening to {self._channel}",
         )
+        await self._hear_ourselves()
+
+    async def _hear_ourselves(self) -> None:
+        """`subscribe` returns before the broker knows that we take frames; until then it drops them."""
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS):
+                while not self._ready.is_set():
+                    await self._send(Outgoing(b"", {_PROBE: self._name}))
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._ready.wait(), PROBE_SECONDS)
+        except TimeoutError as error:
+            raise BusUnavailable(f"listening to {self._channel}: the broker lets no frame through") from error
 
     async def _leave(self) -> None:
         if self._consumer is not None:
@@ -55,5 +83,8 @@ class PulsarListening(Attachment):
 
     def _hand_over(self) -> None:
         for message in self._mailbox.take():
-            if not self.closed:
+            prober = message.properties().get(_PROBE)
+            if prober == self._name:
+                self._ready.set()
+            elif prober is None and not self.closed:
                 self._handler(message.data())
