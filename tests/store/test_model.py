@@ -136,7 +136,7 @@ def test_the_store_does_what_the_model_says(store_url: str) -> None:
     eyes = run(asyncpg.connect(store_url))
     machine = type("Machine", (Comparison,), {"run": staticmethod(run), "store": store, "eyes": eyes})
     options = settings(
-        max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     try:
         run_state_machine_as_test(machine, settings=options)
