@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# An example's time says more about a busy machine than about the code; each test has a time limit anyway.
+settings.register_profile("agentos", deadline=None)
+settings.load_profile("agentos")
+
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.embedded_bus",

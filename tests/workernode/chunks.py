@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Chunks(list[dict[str, Any]]):
-    """A sink that keeps the chunks, and tells when the first has come."""
+    """A sink that keeps the chunks, and tells when the first text has come."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,8 @@ class Chunks(list[dict[str, Any]]):
 
     def chunk(self, data: bytes) -> None:
         self.append(json.loads(data))
-        self.first.set()
+        if self.text():
+            self.first.set()
 
     def text(self) -> str:
         return "".join(choice["delta"].get("content") or "" for chunk in self for choice in chunk["choices"])

@@ -135,7 +135,7 @@ async def test_close_leaves_no_process_and_may_come_twice(tiny_model: Path) -> N
 
 
 PARENT = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from pathlib import Path
 from workernode.backends.local import LocalBackend
 
@@ -145,7 +145,7 @@ async def main():
     print(backend.pid, flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 

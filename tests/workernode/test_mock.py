@@ -107,6 +107,16 @@ async def test_a_hang_can_be_cancelled() -> None:
         await task
 
 
+async def test_a_cancelled_stream_tells_what_it_has_used() -> None:
+    chunks, call = Chunks(), make_call(stream=True)
+    task = asyncio.create_task(make_mock(mock_tokens_per_second=0.01).call(call, chunks))
+    await chunks.first.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert call.progress.usage() == Usage(3, 1, 4)
+
+
 @pytest.mark.parametrize("pattern", ["200,bang", "200,,500", "302", "200,-1", "600"])
 def test_a_pattern_that_makes_no_sense_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigurationError, match="AGENTOS_MOCK_FAILURES"):

@@ -212,12 +212,13 @@ async def test_a_provider_that_never_answers_is_given_up(provider: Provider) -> 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_cancelling_a_call_stops_the_work_upstream(
+async def test_cancelling_a_call_stops_the_work_upstream_and_tells_what_was_used(
     provider: Provider, remote: RemoteBackend, stream: bool
 ) -> None:
     provider.script(scripts.HANG_IN_STREAM if stream else scripts.HANG)
     chunks = Chunks()
-    task = asyncio.create_task(remote.call(make_call(stream=stream), chunks))
+    call = make_call(stream=stream)
+    task = asyncio.create_task(remote.call(call, chunks))
     seen = await provider.call()
     if stream:
         await chunks.first.wait()
@@ -225,6 +226,7 @@ async def test_cancelling_a_call_stops_the_work_upstream(
     with pytest.raises(asyncio.CancelledError):
         await task
     await seen.left.wait()
+    assert call.progress.usage() == (Usage(6, 2, 8) if stream else None)
 
 
 @pytest.mark.parametrize("key", ["", "sk-other-0123456789"])

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bus.messages import NodeType, Usage
 
 
+def nothing_used() -> Usage | None:
+    """What a call has used before anything of its answer has arrived."""
+    return None
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a call has come. `usage()`: what a cancelled stream has used so far, estimated; None if nothing."""
+
+    usage: Callable[[], Usage | None] = nothing_used
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `body` is the OpenAI request as its client sent it; `headers` are forwarded upstream."""
+    """One request. `body` is the OpenAI request as its client sent it; `headers` are forwarded upstream.
+
+    `progress` is kept by the backend while the call runs.
+    """
 
     request_id: str
     body: dict[str, Any]
     stream: bool
     headers: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
 
 
 class Sink(Protocol):
@@ -58,5 +74,5 @@ class Backend(Protocol):
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         """Answers; chunks of a streamed call go to `sink` on the way. Raises `CallFailed`.
 
-        Cancelling the task stops the work upstream.
+        Cancelling the task stops the work upstream; `call.progress` says what it had used.
         """

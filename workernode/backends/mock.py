@@ -63,7 +63,7 @@ class MockBackend:
             "model": call.body.get("model") or self._settings.model_name,
         }
         if sink is not None:
-            await self._stream(head, said, sink)
+            await self._stream(head, said, sink, call, prompt)
         elif self._settings.mock_tokens_per_second:
             await asyncio.sleep(len(said) / self._settings.mock_tokens_per_second)
         if drop:
@@ -75,13 +75,16 @@ class MockBackend:
         response = _encode({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
         return Answer(response, usage, False, first_token_at)
 
-    async def _stream(self, head: dict[str, Any], said: list[str], sink: Sink) -> None:
+    async def _stream(self, head: dict[str, Any], said: list[str], sink: Sink, call: Call, prompt: int) -> None:
+        number = 0
+        call.progress.usage = lambda: Usage(prompt, number, prompt + number)
         pace = self._settings.mock_tokens_per_second
-        for number, word in enumerate(said):
+        for word in said:
             if pace and number:
                 await asyncio.sleep(1 / pace)
             delta = {"content": word} if number else {"role": "assistant", "content": word}
             sink.chunk(_chunk(head, delta, None))
+            number += 1
 
     @staticmethod
     def _end_stream(head: dict[str, Any], usage: Usage, call: Call, sink: Sink) -> None:

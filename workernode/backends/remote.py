@@ -104,6 +104,7 @@ class RemoteBackend:
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         relay = StreamRelay(call.body, sink if call.stream else None, secret=self._key)
+        call.progress.usage = relay.partial_usage
         try:
             async with self._opened().post(
                 f"{self._base}/v1/chat/completions",
