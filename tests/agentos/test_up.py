@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,18 @@ from tests.agentos.stand_ins import PATIENCE, using, wait_gone
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(180)]
 
+COMMAND = (sys.executable, "-m", "agentos", "up")
+
 
 class Running:
     """A started `agentos up --json`."""
 
-    def __init__(self, state: Path, *options: str, **variables: str) -> None:
+    def __init__(self, state: Path, *options: str, command: Sequence[str] = COMMAND, **variables: str) -> None:
         self.state = state
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTOS_", "PULSAR_"))}
         self._errors = (state.parent / f"{state.name}.stderr").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "agentos", "up", "--json", "--port", "0", "--state-dir", str(state), *options],
+            [*command, "--json", "--port", "0", "--state-dir", str(state), *options],
             env=clean | variables,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -107,7 +109,11 @@ def ask(url: str, model: str) -> dict[str, Any]:
 
 
 def assert_nothing_left(state: Path, pids: list[int]) -> None:
+    """Waits a little: the guardian of a killed one is the last to go."""
     assert wait_gone(pids) == []
+    until = time.monotonic() + PATIENCE
+    while using(state) and time.monotonic() < until:
+        time.sleep(0.1)
     assert using(state) == []
     assert list((state / "runs").iterdir()) == []
 
@@ -169,9 +175,6 @@ def test_interrupted_while_it_starts_it_leaves_nothing(state: Path, step: str, s
         pids = running.pids()
         running.process.send_signal(sign)
         assert running.ended() == (0 if sign == signal.SIGINT else -sign)
-        until = time.monotonic() + PATIENCE
-        while using(state) and time.monotonic() < until:  # a killed one's guardian is at work
-            time.sleep(0.1)
         assert_nothing_left(state, pids)
 
 
@@ -224,6 +227,31 @@ def test_a_coordinator_that_is_killed_is_started_again(state: Path) -> None:
                 time.sleep(0.1)
         else:
             pytest.fail(running.said())
+
+
+@pytest.mark.pulsar
+@pytest.mark.xdist_group("own broker")
+def test_on_pulsar_it_answers_and_killed_it_leaves_no_broker(state: Path, pulsar_home: Path) -> None:
+    with up(state, "--no-local", "--pulsar", PULSAR_HOME=str(pulsar_home)) as running:
+        told = running.ready()
+        assert told["bus"] == "Pulsar"
+        assert ask(told["url"], "mock")["object"] == "chat.completion"
+        pids = running.pids()
+        assert any("java" in psutil.Process(pid).name() for pid in pids)
+        running.process.kill()
+        assert_nothing_left(state, pids)
+
+
+@pytest.mark.pulsar
+@pytest.mark.xdist_group("own broker")
+def test_interrupted_while_pulsar_starts_it_does_not_wait_for_it(state: Path, pulsar_home: Path) -> None:
+    with up(state, "--no-local", "--pulsar", PULSAR_HOME=str(pulsar_home)) as running:
+        running.wait_for("starting Apache Pulsar")
+        pids = running.pids()
+        running.process.send_signal(signal.SIGINT)
+        assert running.ended() == 0
+        assert "AgentOS has stopped" not in running.said()
+        assert_nothing_left(state, pids)
 
 
 async def test_workers_have_no_rights_on_the_store(state: Path) -> None:
