@@ -128,6 +128,7 @@ class PostgresBus:
         """See `bus.port.Bus`."""
         self._must_be_open()
         await self._pools.quick("select 1")
+        await self._line.run(lambda connection: connection.execute("select 1"))
         for task in self._side_tasks:
             if task.done():
                 task.result()

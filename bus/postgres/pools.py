@@ -87,7 +87,7 @@ async def _pool(url: str, synchronous_commit: str, *, size: int) -> asyncpg.Pool
     with named():
         return await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # a pool with a floor writes a traceback to the log each time it cannot keep it
             max_size=size,
             max_queries=2**31,  # no statement leaves a trace on its connection
             reset=_nothing_to_reset,

@@ -71,18 +71,24 @@ alter table agentos_bus.frames alter column data set storage external;
 """
 
 
+# By plain queries: to_regclass and its like may answer from a cache that has not heard of others' commits.
+_HAS_SCHEMA = "select exists (select from pg_namespace where nspname = 'agentos_bus')"
+_HAS_TABLES = """
+select exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'agentos_bus' and c.relname = 'messages'
+)
+"""
+
+
 async def ensure_schema(connection: asyncpg.Connection) -> None:
     """Makes what is missing, all of it or nothing. A role with rights on an existing schema alone is enough."""
-    if await _exists(connection):
+    if await connection.fetchval(_HAS_TABLES):
         return
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1, $2)", LOCK_CLASS, _SETUP_LOCK)
-        if await _exists(connection):
+        if await connection.fetchval(_HAS_TABLES):
             return
-        if await connection.fetchval("select to_regnamespace('agentos_bus') is null"):
+        if not await connection.fetchval(_HAS_SCHEMA):
             await connection.execute("create schema agentos_bus")
         await connection.execute(_TABLES)
-
-
-async def _exists(connection: asyncpg.Connection) -> bool:
-    return bool(await connection.fetchval("select to_regclass('agentos_bus.messages') is not null"))

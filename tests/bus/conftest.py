@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import uuid
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from bus.connect import connect as connect_bus
-from bus.port import Bus, Delivery, Subscription
+from bus.port import Backlog, Bus, Delivery, Subscription
 
 Connect = Callable[[], Awaitable[Bus]]
 # Far above what any step takes; a test that waits this long has failed.
@@ -85,6 +86,17 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # a broker's figures send no event
+
+
+async def until_backlog(bus: Bus, topic: str, subscription: str, expected: Backlog) -> None:
+    """Waits for these figures; fails with the last ones."""
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: _is_backlog(bus, topic, subscription, expected))
+    assert await bus.backlog(topic, subscription) == expected
+
+
+async def _is_backlog(bus: Bus, topic: str, subscription: str, expected: Backlog) -> bool:
+    return await bus.backlog(topic, subscription) == expected
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from bus.port import (
     Subscription,
     dead_letter_topic,
 )
-from tests.bus.conftest import Broker, Connect, holder, is_silent, take, until
+from tests.bus.conftest import Broker, Connect, holder, is_silent, take, until_backlog
 
 
 async def publish(bus: Bus, topic: str, *bodies: bytes) -> None:
@@ -119,15 +119,11 @@ async def test_the_backlog_tells_ready_delayed_and_in_flight_apart(bus: Bus, top
     await publish(bus, topic, *(b"%d" % number for number in range(5)))
     await (await bus.publisher(topic)).publish([Outgoing(b"late", deliver_after=3600)] * 4)
     held = await take(consumer, 2)
-
-    async def is_backlog(expected: Backlog) -> bool:
-        return await bus.backlog(topic, "s") == expected
-
-    await until(lambda: is_backlog(Backlog(ready=3, delayed=4, in_flight=2)))
+    await until_backlog(bus, topic, "s", Backlog(ready=3, delayed=4, in_flight=2))
     await consumer.ack(held)
     await consumer.ack(await take(consumer, 2))
     await consumer.ack(await take(consumer, 1))
-    await until(lambda: is_backlog(Backlog(ready=0, delayed=4, in_flight=0)))
+    await until_backlog(bus, topic, "s", Backlog(ready=0, delayed=4, in_flight=0))
 
 
 @pytest.mark.kills
