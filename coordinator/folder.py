@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bus.messages import ResultMessage, decode_result
-from bus.port import Bus, Delivery
+from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.metrics import FOLDED
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
@@ -41,26 +41,28 @@ class Folder:
         while True:
             deliveries = await subscription.receive()
             for start in range(0, len(deliveries), BATCH):
-                batch = deliveries[start : start + BATCH]
-                good: list[tuple[Delivery, ResultMessage]] = []
-                for delivery in batch:
-                    try:
-                        good.append((delivery, decode_result(delivery.body)))
-                    except BadMessage as error:
-                        await subscription.dead_letter(delivery, reason=str(error))
-                await self._fold([result for _, result in good])
-                await subscription.ack([delivery for delivery, _ in good])
+                await self._settle(subscription, deliveries[start : start + BATCH])
+
+    async def _settle(self, subscription: Subscription, batch: Sequence[Delivery]) -> None:
+        good: list[tuple[Delivery, ResultMessage]] = []
+        for delivery in batch:
+            try:
+                good.append((delivery, decode_result(delivery.body)))
+            except BadMessage as error:
+                await subscription.dead_letter(delivery, reason=str(error))
+        await self._fold([result for _, result in good])
+        await subscription.ack([delivery for delivery, _ in good])
 
     async def _fold(self, results: Sequence[ResultMessage]) -> None:
         rows = [to_row(result, await self._response(result)) for result in results]
-        outcomes = await self._fold_until_done(rows)
+        outcomes = await self._when_available(rows)
         for result, row, outcome in zip(results, rows, outcomes, strict=True):
             FOLDED.labels(outcome.name.lower()).inc()
             if outcome is FoldOutcome.FOLDED and row.task_id is not None:
                 self._on_answer(row.task_id, Answer(row.result, row.response))
             await self._drop_blobs(result)
 
-    async def _fold_until_done(self, rows: Sequence[Folded]) -> list[FoldOutcome]:
+    async def _when_available(self, rows: Sequence[Folded]) -> list[FoldOutcome]:
         while True:
             try:
                 return await self._store.fold(rows)

@@ -1,0 +1,124 @@
+"""The fold on a real store and a real bus: what is acked, what is a dead letter, what is kept for later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from bus import messages
+from bus.messages import MISSING, ResultMessage, TaskRef, Usage
+from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Outgoing, dead_letter_topic
+from bus.topics import FOLD_SUBSCRIPTION
+from coordinator.folder import Folder
+from core.errors import BlobMissing
+from store import Answer, Epoch, Store
+
+TOPIC = "results"
+PATIENCE = 20.0
+
+
+class Road:
+    """A fold that runs, and what it told."""
+
+    def __init__(self, bus: Bus, store: Store) -> None:
+        self.bus = bus
+        self.store = store
+        self.answers: asyncio.Queue[tuple[int, Answer]] = asyncio.Queue()
+        self.folder = Folder(bus, store, TOPIC, lambda task, answer: self.answers.put_nowait((task, answer)))
+
+    async def publish(self, *bodies: bytes) -> None:
+        publisher = await self.bus.publisher(TOPIC, batching=True)
+        await publisher.publish([Outgoing(body) for body in bodies])
+
+    async def answer(self) -> tuple[int, Answer]:
+        async with asyncio.timeout(PATIENCE):
+            return await self.answers.get()
+
+    async def drained(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while any(vars_of(await self.bus.backlog(TOPIC, FOLD_SUBSCRIPTION))):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # the figures send no event
+
+
+def vars_of(backlog: object) -> list[int]:
+    return [getattr(backlog, name) for name in ("ready", "delayed", "in_flight")]
+
+
+@pytest.fixture
+async def road(embedded_bus: Bus, store: Store) -> AsyncIterator[Road]:
+    road = Road(embedded_bus, store)
+    await embedded_bus.ensure_subscription(TOPIC, FOLD_SUBSCRIPTION)
+    running = asyncio.create_task(road.folder.run())
+    yield road
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def event(task_id: int | None, *, event_id: str = "e1", **fields: object) -> bytes:
+    task = TaskRef(task_id=task_id, node_id="0", global_epoch=0, regional_epoch=0) if task_id is not None else None
+    base = ResultMessage(
+        request_id="r",
+        usage=Usage(1, 2, 3),
+        model="m",
+        ai_model_name=None,
+        ai_model_namespace=None,
+        event_id=event_id,
+        outcome="completed",
+        node="n",
+        node_type="mock",
+        stream=False,
+        reached_provider=True,
+        response=msgspec.Raw(b'{"id":"x"}'),
+        task=task,
+    )
+    return messages.encode(msgspec.structs.replace(base, **fields))
+
+
+async def test_a_result_becomes_progress_and_is_told_once_however_often_it_comes(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(event(task_id), event(task_id))
+    told, answer = await road.answer()
+    assert (told, answer.response) == (task_id, '{"id":"x"}')
+    await road.drained()
+    assert road.answers.empty()
+    assert msgspec.json.decode((await road.store.get_progress(task_id, "0")).result)["outcome"] == "completed"
+
+
+async def test_what_is_no_result_goes_to_the_dead_letters_and_the_others_are_folded(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(b"not json", event(task_id))
+    await road.answer()
+    letters = await road.bus.subscribe(
+        dead_letter_topic(TOPIC, FOLD_SUBSCRIPTION), DEAD_LETTER_SUBSCRIPTION, window=1
+    )
+    async with asyncio.timeout(PATIENCE):
+        assert "not a result message" in (await letters.receive())[0].properties[REASON_PROPERTY]
+
+
+async def test_a_retried_attempt_settles_nothing(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(event(task_id, event_id="e1", outcome="retried"), event(task_id, event_id="e2"))
+    await road.answer()
+    await road.drained()
+    assert road.answers.empty()
+
+
+async def test_a_large_response_comes_from_its_blob_which_is_dropped_then(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    large = b'{"text":"' + b"x" * 2_000_000 + b'"}'
+    reference = await road.bus.put_blob(large)
+    await road.publish(event(task_id, response=MISSING, response_ref=reference))
+    assert (await road.answer())[1].response == large.decode()
+    await road.drained()
+    with pytest.raises(BlobMissing):
+        await road.bus.get_blob(reference)
+
+
+async def test_counts_that_no_table_can_hold_are_folded_all_the_same(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(event(task_id, usage=Usage(-1, 10**18, 10**18), status=2**40))
+    assert (await road.answer())[0] == task_id
