@@ -28,6 +28,7 @@ STREAM = Step("stream")  # events, even if a plain answer was asked for
 ERROR_IN_STREAM = Step("error in stream")
 NOT_JSON_IN_STREAM = Step("not JSON in stream")
 NO_DONE = Step("no done")  # whole, but without [DONE]
+HANG_AFTER_DONE = Step("hang after done")  # whole, but the response does not end
 NO_USAGE = Step("no usage")
 BAD_KEY = Step("refuse", 401, "invalid_api_key")
 NO_QUOTA = Step("refuse", 429, "insufficient_quota")

@@ -19,10 +19,14 @@ WORDS = ("Water", " boils", " at", " 100", " °C", ".")
 
 @dataclass
 class Seen:
-    """One request as the double saw it. `left` is set when its client closed the connection before the end."""
+    """One request as the double saw it.
+
+    `peer`: its client's port. `left` is set when its client closed the connection before the end.
+    """
 
     body: dict[str, Any]
     headers: dict[str, str]
+    peer: int
     left: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,7 +97,9 @@ class Provider:
         return bool(self.key) and request.headers.get("Authorization") != f"Bearer {self.key}"
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        seen = Seen(await request.json(), {name.lower(): value for name, value in request.headers.items()})
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        assert request.transport is not None
+        seen = Seen(await request.json(), headers, request.transport.get_extra_info("peername")[1])
         async with self._arrived:
             self.calls.append(seen)
             self._arrived.notify_all()
@@ -194,6 +200,8 @@ class Provider:
             await _send(response, {**head, "choices": [], "usage": self._usage(seen.body, len(WORDS))})
         if step.kind != "no done":
             await response.write(b"data: [DONE]\n\n")
+        if step.kind == "hang after done":
+            await asyncio.Event().wait()
 
 
 _MISHAPS = {

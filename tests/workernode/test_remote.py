@@ -121,6 +121,25 @@ async def test_a_stream_adds_up_to_the_plain_answer(
     assert streamed == plain
 
 
+async def test_a_response_that_does_not_end_after_its_answer_does_not_matter(
+    provider: Provider, remote: RemoteBackend
+) -> None:
+    provider.script(scripts.HANG_AFTER_DONE)
+    answer = await remote.call(make_call(stream=True), Chunks())
+    assert answer.usage.completion_tokens == 6
+    await (await provider.call()).left.wait()
+
+
+async def test_calls_one_after_another_share_a_connection(provider: Provider, remote: RemoteBackend) -> None:
+    provider.script(scripts.ANSWER, scripts.ANSWER, scripts.refuse(400), scripts.HTML, scripts.ANSWER)
+    for number in range(5):
+        try:
+            await remote.call(make_call(stream=number % 2 == 0), Chunks())
+        except CallFailed:
+            assert number in (2, 3)
+    assert len({seen.peer for seen in provider.calls}) == 1
+
+
 async def test_an_upstream_that_cannot_stream_is_streamed(provider: Provider, remote: RemoteBackend) -> None:
     provider.script(scripts.PLAIN)
     chunks = Chunks()

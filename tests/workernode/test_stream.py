@@ -192,7 +192,7 @@ def test_an_answer_is_finished_when_each_choice_is() -> None:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc") | texts, inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
