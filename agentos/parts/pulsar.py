@@ -19,9 +19,10 @@ from typing import Self
 from agentos.parts.pulsar_config import ADDRESS, OWNER, make_token, standalone_conf
 from core.errors import PartError
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 SHOWN_LINES = 15
+_NAMESPACE = "namespaces/public/default"
 # Started without touching all of its memory first; its own choice of garbage collector wants 2 GiB and more.
 _JVM = {
     "PULSAR_MEM": "-Xms256m -Xmx1g -XX:MaxDirectMemorySize=1g",
@@ -151,7 +152,7 @@ class StandalonePulsar:
 
 
 def wait_until_healthy(admin_url: str, token: str, *, ended: Callable[[], bool]) -> None:
-    """Returns when the broker has sent itself a message. Raises `PartError` if `ended` or if it takes too long."""
+    """Returns when the broker has sent itself a message and takes clients. Raises `PartError` if `ended` or if it takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while not _healthy(admin_url, token):
         if ended():
@@ -184,11 +185,14 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _healthy(admin_url: str, token: str) -> bool:
+    # The broker is healthy before its first namespace has been made, and refuses clients until then.
+    return all(_answers(f"{admin_url}/admin/v2/{path}", token) for path in ("brokers/health", _NAMESPACE))
+
+
+def _answers(url: str, token: str) -> bool:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with _opener.open(
-            urllib.request.Request(f"{admin_url}/admin/v2/brokers/health", headers=headers), timeout=5
-        ) as answer:
+        with _opener.open(urllib.request.Request(url, headers=headers), timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False

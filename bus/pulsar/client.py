@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import urlsplit
 
 import pulsar
 
 from bus.pulsar.errors import from_exception
 
-# The client's own log. Below WARNING it tells of every connection; none of its lines holds a token.
-_client_log = logging.getLogger("bus.pulsar.client")
-_client_log.setLevel(logging.WARNING)
+# The client's own warnings go to standard error, past Python: a Python logger would be called, and the interpreter's
+# lock taken, for each debug line too, several for a message. None of its lines holds a token.
+_LOG = pulsar.FileLogger(pulsar.LoggerLevel.Warn, "/dev/stderr")
 
 # How long a call (lookup, subscribe, make a producer) is retried while the broker does not answer.
 OPERATION_SECONDS = 10
@@ -26,7 +25,7 @@ def open_client(url: str, token: str) -> pulsar.Client:
             authentication=authentication,
             operation_timeout_seconds=OPERATION_SECONDS,
             stats_interval_in_seconds=0,
-            logger=_client_log,
+            logger=_LOG,
         )
     except pulsar.PulsarException as error:
         raise from_exception(error, f"opening a client for {url}") from error

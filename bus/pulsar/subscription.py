@@ -25,8 +25,6 @@ from bus.pulsar.bridge import Mailbox, Window, close_in_thread, in_thread
 from bus.pulsar.errors import from_exception
 from core.errors import BusClosed
 
-# Where a message lies: partition, ledger, entry, place in the batch.
-_Place = tuple[int, int, int, int]
 Publish = Callable[[str, Outgoing], Awaitable[None]]
 Ensure = Callable[[str, str], Awaitable[None]]
 
@@ -58,7 +56,7 @@ class PulsarSubscription(Attachment):
         self._window = Window(window)
         self._arrived = asyncio.Event()
         self._mailbox: Mailbox[pulsar.Message] = Mailbox(self._arrived.set)
-        self._held: dict[_Place, object] = {}
+        self._held: dict[bytes, object] = {}
         self._consumer: pulsar.Consumer | None = None
 
     async def _open(self) -> None:
@@ -138,7 +136,7 @@ class PulsarSubscription(Attachment):
 
     def _deliver(self, message: pulsar.Message) -> Delivery | None:
         message_id = message.message_id()
-        place = (message_id.partition(), message_id.ledger_id(), message_id.entry_id(), message_id.batch_index())
+        place = message_id.serialize()
         known = place in self._held
         # After a reconnect the broker sends again what is unsettled here. It is handled once, and settled under
         # the newer id, which belongs to the batch that the broker now waits for.
