@@ -184,3 +184,11 @@ async def test_a_request_of_no_task_costs_its_first_completed_attempt(store: Sto
     first = event(event_id="first", request_id="r", total_tokens=2, finished_at=2.0)
     await store.fold([failed, again, first])
     assert await price(store_url, "r") == [("first", 2)]
+
+
+async def test_an_owners_newer_result_has_no_attempt_and_no_response(store: Store, store_url: str) -> None:
+    task_id = await task_of(store)
+    await store.fold([event(event_id="first", task_id=task_id, request_id="r", response="[]", total_tokens=2)])
+    await store.save_progress(task_id, "n", "{}", global_epoch=1)
+    assert await store.answers([task_id]) == {task_id: Answer("{}", None)}
+    assert await price(store_url, "r") == [("first", 2)]
