@@ -6,6 +6,7 @@ renamed or removed. Bodies of OpenAI requests and responses stay as they are, by
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -152,6 +153,7 @@ class EndpointChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     data: msgspec.Raw = MISSING
 
 
+_QUOTED_VALUE = re.compile(r"value (['\"]).*\1", re.DOTALL)
 _encoder = msgspec.json.Encoder()
 _request = msgspec.json.Decoder(RequestMessage)
 _result = msgspec.json.Decoder(ResultMessage)
@@ -165,12 +167,17 @@ def encode(message: msgspec.Struct | list[ReplyFrame]) -> bytes:
     return _encoder.encode(message)
 
 
+def _reason(error: Exception) -> str:
+    """The decoder quotes values where a field takes only some: they are content, and are left out."""
+    return _QUOTED_VALUE.sub("value", str(error))
+
+
 def decode_request(body: bytes) -> RequestMessage:
     """Raises `BadMessage` with the place and the reason, never with the content."""
     try:
         message = _request.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage(f"not a request message: {error}") from error
+        raise BadMessage(f"not a request message: {_reason(error)}") from error
     if not bytes(message.data).lstrip().startswith(b"{"):
         raise BadMessage("not a request message: Expected `object` - at `$.data`")
     return message
@@ -181,7 +188,7 @@ def decode_result(body: bytes) -> ResultMessage:
     try:
         return _result.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage(f"not a result message: {error}") from error
+        raise BadMessage(f"not a result message: {_reason(error)}") from error
 
 
 def decode_frames(body: bytes) -> list[ReplyFrame]:
@@ -189,7 +196,7 @@ def decode_frames(body: bytes) -> list[ReplyFrame]:
     try:
         return _frames.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage(f"not reply frames: {error}") from error
+        raise BadMessage(f"not reply frames: {_reason(error)}") from error
 
 
 def decode_control(body: bytes) -> Control:
@@ -197,7 +204,7 @@ def decode_control(body: bytes) -> Control:
     try:
         return _control.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage(f"not a control message: {error}") from error
+        raise BadMessage(f"not a control message: {_reason(error)}") from error
 
 
 def decode_notice(body: bytes) -> WorkerNotice | RollCall:
@@ -205,4 +212,4 @@ def decode_notice(body: bytes) -> WorkerNotice | RollCall:
     try:
         return _notice.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage(f"not a worker notice: {error}") from error
+        raise BadMessage(f"not a worker notice: {_reason(error)}") from error

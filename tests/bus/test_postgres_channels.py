@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.postgres.channels import channel_name
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_names_fit_postgres(channel: str) -> None:
-    assert len(channel_name(channel).encode("utf-8", "surrogatepass")) <= 63
+    assert len(channel_name(channel).encode()) <= 63
 
 
 def test_long_names_stay_apart() -> None:
