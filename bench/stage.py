@@ -1,0 +1,179 @@
+"""The real parts under a bench, in a temporary directory: Postgres, Pulsar, and a fleet of AgentOS on them.
+
+All of it ends with the block, whatever ends the block. What a SIGKILL of the bench leaves, `agentos cleanup` finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from pydantic import SecretStr
+
+from agentos.databases import make_bus, make_database, make_worker_role
+from agentos.parts.postgres import EmbeddedPostgres
+from agentos.parts.pulsar import StandalonePulsar
+from agentos.parts.pulsar_home import fetch_home, find_home
+from agentos.processes import RUN_VARIABLE, Run
+from agentos.readiness import free_port, wait_until_ready
+from agentos.stack import environment
+from bench.processes import Process, running
+from coordinator.settings import CoordinatorSettings
+from store.migrate import upgrade
+from workernode.settings import WorkerSettings
+
+HOST = "127.0.0.1"
+BusName = Literal["pulsar", "postgres"]
+
+
+def say(text: str) -> None:
+    """Progress, for a person."""
+    sys.stderr.write(f"bench: {text}\n")
+    sys.stderr.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs. `broker` is None where the bench needs no Pulsar. `worker_bus`: the workers' own address."""
+
+    directory: Path
+    postgres: EmbeddedPostgres
+    database: str
+    worker_bus: str
+    broker: StandalonePulsar | None
+
+    def pids(self) -> dict[str, int]:
+        """The process ids of the parts, by name."""
+        found = {"postgres": self.postgres.pid}
+        return found if self.broker is None else found | {"broker": self.broker.pid}
+
+    def addresses(self, bus: BusName, *, worker: bool = False) -> dict[str, Any]:
+        """Settings that name the bus."""
+        if bus == "postgres":
+            return {"bus_url": self.worker_bus if worker else self.database}
+        assert self.broker is not None
+        return {"pulsar_url": self.broker.url, "pulsar_admin_url": self.broker.admin_url}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """AgentOS as it runs: a coordinator and the workers of one model."""
+
+    gateway: str
+    model: str
+    coordinator: Process
+    workers: list[Process]
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        workers = {each.name: each.pid for each in self.workers}
+        return {"coordinator": self.coordinator.pid, **workers}
+
+    def must_live(self) -> None:
+        """Raises `PartError` if one of them has ended."""
+        for each in (self.coordinator, *self.workers):
+            each.must_live()
+
+
+@contextmanager
+def stage(*, pulsar: bool) -> Iterator[Stage]:
+    """Starts Postgres, and Pulsar if wanted. Raises `PartError`."""
+    before = signal.signal(signal.SIGTERM, _exit)
+    mark = os.environ.get(RUN_VARIABLE)
+    os.environ[RUN_VARIABLE] = str(Run.new())
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        stack.callback(_restore_mark, mark)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentos-bench-")))
+        directory.chmod(0o755)  # root's embedded Postgres runs as another user
+        say("starting Postgres")
+        postgres = EmbeddedPostgres(directory / "postgres")
+        stack.callback(postgres.stop)
+        database, worker_bus = _prepare(postgres.start())
+        broker = stack.enter_context(_broker(directory)) if pulsar else None
+        yield Stage(directory, postgres, database, worker_bus, broker)
+        say("stopping")
+
+
+@contextmanager
+def fleet(
+    on: Stage, bus: BusName, *, workers: int = 1, profile_to: Path | None = None, **worker_settings: Any
+) -> Iterator[Fleet]:
+    """A coordinator and the workers of a new model. With `profile_to` each is sampled (see bench.profiled)."""
+    model = f"bench-{uuid.uuid4().hex[:8]}"
+    results = f"res-{model}"
+    port = free_port(HOST, 0)
+    own = CoordinatorSettings(
+        database_url=SecretStr(on.database), port=port, res_topic_name=results, grace_seconds=5, **on.addresses(bus)
+    )
+    served = WorkerSettings(
+        model_name=model,
+        port=0,
+        res_topic_name=results,
+        grace_seconds=5,
+        **on.addresses(bus, worker=True),
+        **worker_settings,
+    )
+    names = [f"worker-{number}" for number in range(1, workers + 1)]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                running(
+                    name,
+                    command(part, profile_to / f"{name}.json" if profile_to else None),
+                    environment(settings, os.environ) | {RUN_VARIABLE: os.environ[RUN_VARIABLE]},
+                    on.directory,
+                )
+            )
+            for name, part, settings in [
+                ("coordinator", "coordinator", own),
+                *((name, "worker", served) for name in names),
+            ]
+        ]
+        gateway = f"http://{HOST}:{port}"
+        asyncio.run(wait_until_ready(gateway, [model]))
+        yield Fleet(gateway, model, started[0], started[1:])
+
+
+def command(part: str, profile: Path | None) -> list[str]:
+    """The arguments of a daemon, sampled into `profile` if one is given."""
+    return ["-m", "bench.profiled", str(profile), part] if profile else ["-m", "agentos", part]
+
+
+def _prepare(server: str) -> tuple[str, str]:
+    database = asyncio.run(make_database(server))
+    upgrade(database)
+    asyncio.run(make_bus(database))
+    return database, asyncio.run(make_worker_role(database))
+
+
+@contextmanager
+def _broker(directory: Path) -> Iterator[StandalonePulsar]:
+    home = find_home() or fetch_home(say)
+    say("starting Pulsar")
+    broker = StandalonePulsar(home, directory / "pulsar")
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+def _restore_mark(mark: str | None) -> None:
+    if mark is None:
+        del os.environ[RUN_VARIABLE]
+    else:
+        os.environ[RUN_VARIABLE] = mark
+
+
+def _exit(*_: object) -> NoReturn:
+    raise SystemExit(143)
