@@ -18,6 +18,7 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -120,8 +121,8 @@ class Attempts:
         except CallFailed as failure:
             return await self._failed(delivery, reply, failure, started_at)
         if answer is None:
-            ended = Ended("cancelled", True, started_at, time.time(), status=499, error=CANCELLED, estimated=True)
-            return ended, 0.0
+            used = call.progress.usage() or NO_USAGE
+            return Ended("cancelled", True, started_at, time.time(), 499, used, estimated=True, error=CANCELLED), 0.0
         await reply.answer(answer.response)
         return _completed(answer, started_at), 0.0
 
@@ -140,7 +141,9 @@ class Attempts:
             raise
         except Exception as error:
             # One request's surprise must not take the others' worker away; it is tried elsewhere, then failed.
-            log.exception("request %s: the backend raised %s", call.request_id, type(error).__name__)
+            # Where, not what: the text of a foreign error may quote the prompt.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.critical("request %s: the backend raised %s\n%s", call.request_id, type(error).__name__, where)
             raise CallFailed(INTERNAL) from error
 
     async def _failed(
