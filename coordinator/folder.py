@@ -73,11 +73,11 @@ class Folder:
     async def _response(self, result: ResultMessage) -> str | None:
         if result.response_ref is not None:
             try:
-                return (await self._bus.get_blob(result.response_ref)).decode()
+                return (await self._bus.get_blob(result.response_ref)).decode(errors="replace")
             except BlobMissing:
                 log.info("event %s: its response has been folded before", result.event_id)
                 return None
-        return bytes(result.response).decode() or None
+        return bytes(result.response).decode(errors="replace") or None
 
     async def _drop_blobs(self, result: ResultMessage) -> None:
         if result.outcome != "retried":
