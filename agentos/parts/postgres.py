@@ -36,6 +36,8 @@ class EmbeddedPostgres:
         try:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             self._server = get_server(self.directory, start=False)
+            # The wheel's own lock may be a file in the temporary directory, which only its first user can open.
+            self._server._lock = type(self._server._lock)(self.directory.parent / f"{self.directory.name}.lock")
             self._server.ensure_pgdata_inited()
             self._configure()
             self._server.start()
