@@ -152,7 +152,7 @@ class StandalonePulsar:
 
 
 def wait_until_healthy(admin_url: str, token: str, *, ended: Callable[[], bool]) -> None:
-    """Returns when the broker has sent itself a message and takes clients. Raises `PartError` if `ended` or if it takes too long."""
+    """Returns when the broker takes clients. Raises `PartError` if `ended` or if it takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while not _healthy(admin_url, token):
         if ended():
