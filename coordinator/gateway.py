@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,10 +14,11 @@ from coordinator.completion import Completions
 from coordinator.models import Models
 from coordinator.openai import model_object, unknown_model
 from core.errors import AgentOSError
+from core.probes import probes
 
 
 def gateway_app(completions: Completions, models: Models, ready: Callable[[], Awaitable[None]]) -> Starlette:
-    """The ASGI application. `/ready`: what `ready` raises is told with status 503."""
+    """The ASGI application. `ready`: see `core.probes`."""
 
     async def list_models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [model_object(model) for model in await models.all()]})
@@ -31,19 +31,6 @@ def gateway_app(completions: Completions, models: Models, ready: Callable[[], Aw
         refusal = unknown_model(name)
         return JSONResponse({"error": refusal.error}, refusal.status)
 
-    async def health(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def readiness(_: Request) -> Response:
-        try:
-            await ready()
-        except AgentOSError as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error)}, 503)
-        return JSONResponse({"status": "ok"})
-
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
     api = [
         Route("/chat/completions", completions, methods=["POST"]),
         Route("/models", list_models),
@@ -53,9 +40,7 @@ def gateway_app(completions: Completions, models: Models, ready: Callable[[], Aw
         routes=[
             Mount("/v1", routes=api),
             Mount("/api/v1", routes=api),
-            Route("/health", health),
-            Route("/ready", readiness),
-            Route("/metrics", metrics),
+            *probes(ready),
         ],
         exception_handlers={HTTPException: _http_error, AgentOSError: _our_error},
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from bus.connect import connect
+from starlette.applications import Starlette
 
+from bus.connect import connect
 from core import http, log
 from core.errors import BusUnavailable
+from core.probes import probes
 from core.run import Stop, run
 from workernode.backends import make_backend
-from workernode.health import health_app
 from workernode.node import Node
 from workernode.settings import WorkerSettings
 
@@ -47,7 +48,7 @@ async def worker(settings: WorkerSettings, stop: Stop) -> None:
             await backend.check()
             await bus.check()
 
-        await stack.enter_async_context(http.serving(health_app(ready), listener, grace=1))
+        await stack.enter_async_context(http.serving(Starlette(routes=probes(ready)), listener, grace=1))
         host, port = listener.getsockname()[:2]
         logger.info("worker %s serves %s (%s)", node.name, settings.model_name, settings.node_type)
         logger.info("health and metrics on http://%s:%d", host, port)

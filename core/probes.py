@@ -1,11 +1,10 @@
-"""Health, readiness and metrics of a worker, over HTTP."""
+"""Health, readiness and metrics of a daemon, over HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from starlette.routing import Route
 from core.errors import AgentOSError
 
 
-def health_app(ready: Callable[[], Awaitable[None]]) -> Starlette:
+def probes(ready: Callable[[], Awaitable[None]]) -> list[Route]:
     """`/health`: the event loop turns. `/ready`: `ready` returns; what it raises is told with status 503."""
 
     async def health(_: Request) -> Response:
@@ -29,4 +28,4 @@ def health_app(ready: Callable[[], Awaitable[None]]) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/health", health), Route("/ready", readiness), Route("/metrics", metrics)])
+    return [Route("/health", health), Route("/ready", readiness), Route("/metrics", metrics)]
