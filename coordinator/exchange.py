@@ -20,11 +20,14 @@ EVENTS = [
 
 
 class Exchange:
-    """`started`: a part of the answer has left. `status`: what was answered (499: the client had left)."""
+    """`started`: a part of the answer has left. `status`: what was answered (499: the client had left).
+    `request_id`: told to the client in `x-request-id`, as OpenAI does.
+    """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.started = False
         self.status = 499
+        self.request_id = ""
         self._receive = receive
         self._send = send
         self._watch: asyncio.Task[None] | None = None
@@ -61,7 +64,7 @@ class Exchange:
         self.started = True
         self.status = status
         length = (b"content-length", str(len(body)).encode())
-        await self._send({"type": "http.response.start", "status": status, "headers": [*JSON, length]})
+        await self._start(status, [*JSON, length])
         await self._send({"type": "http.response.body", "body": body})
 
     async def events(self, chunks: Sequence[bytes], *, end: bool) -> None:
@@ -73,11 +76,15 @@ class Exchange:
         """Ends a stream with an error event instead of `[DONE]`, as OpenAI does."""
         await self._stream(b"data: %b\n\n" % error_body(error), end=True)
 
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        told = [*headers, (b"x-request-id", self.request_id.encode())] if self.request_id else headers
+        await self._send({"type": "http.response.start", "status": status, "headers": told})
+
     async def _stream(self, body: bytes, *, end: bool) -> None:
         if not self.started:
             self.started = True
             self.status = 200
-            await self._send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+            await self._start(200, EVENTS)
         await self._send({"type": "http.response.body", "body": body, "more_body": not end})
 
     async def _watch_client(self, tell: Callable[[], None]) -> None:
