@@ -23,6 +23,13 @@ UNAVAILABLE = ("08", "25006", "40", "53", "57P")
 # Wrong user or password, no such database: a retry will not help.
 MISCONFIGURED = ("28", "3D")
 
+# All that the driver, the pool and the socket raise. The driver calls it an internal error of its own when a
+# connection is cut while a statement is being prepared.
+FOREIGN = (
+    *(DBAPIError, PoolTimeoutError, OSError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
+
 
 class Pool:
     """Connections in autocommit: each statement is a transaction of its own."""
@@ -45,7 +52,7 @@ class Pool:
         try:
             async with self._engine.connect() as connection:
                 yield connection
-        except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FOREIGN as error:
             raise named(error) from None
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
