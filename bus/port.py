@@ -45,7 +45,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many messages of a subscription wait: for a consumer now, for their time, for an ack."""
+    """How many messages of a subscription wait: for a consumer now, for their time, for an ack.
+
+    Pulsar learns that a message is delayed when it reads it for a consumer; until then it counts as ready.
+    """
 
     ready: int
     delayed: int
@@ -77,6 +80,8 @@ class Subscription(Protocol):
     async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
         """Settles as not done: delivered again, to any consumer, no earlier than after `delay` seconds.
 
+        On Pulsar this publishes again: where a topic has several subscriptions each sees the message once more,
+        so messages that may be nacked belong on topics with one subscription.
         The delivery after `max_attempts` nacks goes to the dead-letter topic instead, with `reason`.
         """
 
