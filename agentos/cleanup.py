@@ -17,7 +17,8 @@ GRACE_SECONDS = 5.0
 
 def run_cleanup(state: Path, *, dry_run: bool = False, as_json: bool = False) -> int:
     """Ends leftovers, or only finds them, and prints them. Returns the exit code, 0."""
-    lines = list(find(state)) if dry_run else cleanup(state)
+    # A Postgres may be found twice, by its mark and by its run's file.
+    lines = list(dict.fromkeys(find(state))) if dry_run else cleanup(state)
     if as_json:
         sys.stdout.write(msgspec.json.encode({"ended": [] if dry_run else lines, "found": lines}).decode() + "\n")
         return 0

@@ -67,7 +67,7 @@ def up(
         mock=mock,
         state_dir=state_dir,
     )
-    raise typer.Exit(run_up(settings, as_json=as_json))
+    raise typer.Exit(run_up(settings, config=config, as_json=as_json))
 
 
 @app.command()

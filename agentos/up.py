@@ -32,6 +32,7 @@ from agentos.state import held
 from agentos.up_settings import UpSettings, state_directory
 from core.errors import AgentOSError
 from core.run import Stop, run
+from core.settings import CONFIG_FILE
 from store.migrate import upgrade
 
 LEFTOVER_GRACE_SECONDS = 5.0
@@ -40,8 +41,13 @@ INTERRUPT_SECONDS = 1.0
 Result = TypeVar("Result")
 
 
-def run_up(settings: UpSettings, *, as_json: bool = False) -> int:
-    """Runs `up` until a signal; returns the exit code. The ready line goes to standard output."""
+def run_up(settings: UpSettings, *, config: Path | None = None, as_json: bool = False) -> int:
+    """Runs `up` until a signal; returns the exit code. The ready line goes to standard output.
+
+    `config`: a file that `settings` came from; what it holds for coordinator and workers reaches them.
+    """
+    if config is not None:
+        os.environ[CONFIG_FILE] = str(config)
     progress = Progress()
     failures: list[AgentOSError] = []
 

@@ -187,6 +187,14 @@ def test_a_child_that_cannot_start_is_named_with_its_last_words_and_all_is_undon
         assert_nothing_left(state, [])
 
 
+def test_a_settings_file_reaches_the_workers(state: Path) -> None:
+    file = state.parent / "agentos.toml"
+    file.write_text('mock_text = "From the file."\n')
+    with up(state, "--no-local", "--config", str(file)) as running:
+        answer = ask(running.ready()["url"], "mock")
+        assert answer["choices"][0]["message"]["content"] == "From the file."
+
+
 def test_a_wrong_setting_of_a_child_is_said_before_it_starts(state: Path) -> None:
     with up(state, "--no-local", MAX_PROCESS_NUM="none") as running:
         assert running.ended() == 1
