@@ -30,6 +30,7 @@ class Batcher(Generic[Item, Result]):
         self._flush = flush
         self._max_size = max_size
         self._free = in_flight
+        self._beginning = False
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -46,7 +47,9 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(self._running)
 
     def _start(self) -> None:
-        if self._free and self._waiting:
+        # The batch of a flush is taken when it begins: what comes until then needs no second one.
+        if self._free and self._waiting and not self._beginning:
+            self._beginning = True
             self._free -= 1
             task = asyncio.create_task(self._run())
             self._running.add(task)
@@ -55,6 +58,8 @@ class Batcher(Generic[Item, Result]):
     async def _run(self) -> None:
         # The batch is taken here, one turn of the loop after `submit`: callers of the same turn leave together.
         batch, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
+        self._beginning = False
+        self._start()
         try:
             results = await self._flush([item for item, _ in batch])
             settle = [(future, result) for (_, future), result in zip(batch, results, strict=True)]

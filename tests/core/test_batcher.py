@@ -37,6 +37,13 @@ async def test_items_of_one_turn_leave_together() -> None:
     assert flush.batches == [[0, 1, 2, 3, 4]]
 
 
+async def test_no_flush_is_empty_although_several_may_run_at_once() -> None:
+    flush = Recorder()
+    batcher = Batcher(flush, max_size=2, in_flight=4)
+    assert await asyncio.gather(*map(batcher.submit, range(5))) == [0, 2, 4, 6, 8]
+    assert flush.batches == [[0, 1], [2, 3], [4]]
+
+
 async def test_items_gather_while_a_flush_runs_and_batches_are_bounded() -> None:
     flush = Recorder()
     batcher = Batcher(flush, max_size=3)
