@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from bus.messages import ResultMessage, decode_result
+from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.metrics import FOLDED
@@ -49,7 +51,8 @@ class Folder:
             try:
                 good.append((delivery, decode_result(delivery.body)))
             except BadMessage as error:
-                await subscription.dead_letter(delivery, reason=str(error))
+                dead_letter = partial(subscription.dead_letter, delivery, reason=str(error))
+                await patiently(dead_letter, "a dead letter")
         await self._fold([result for _, result in good])
         await subscription.ack([delivery for delivery, _ in good])
 
@@ -73,7 +76,8 @@ class Folder:
     async def _response(self, result: ResultMessage) -> str | None:
         if result.response_ref is not None:
             try:
-                return (await self._bus.get_blob(result.response_ref)).decode(errors="replace")
+                get = partial(self._bus.get_blob, result.response_ref)
+                return (await patiently(get, f"event {result.event_id}")).decode(errors="replace")
             except BlobMissing:
                 log.info("event %s: its response has been folded before", result.event_id)
                 return None
@@ -83,7 +87,7 @@ class Folder:
         if result.outcome != "retried":
             for reference in (result.request_ref, result.response_ref):
                 if reference is not None:
-                    await self._bus.drop_blob(reference)
+                    await patiently(partial(self._bus.drop_blob, reference), f"event {result.event_id}, folded")
 
 
 def to_row(result: ResultMessage, response: str | None) -> Folded:

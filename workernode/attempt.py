@@ -21,11 +21,13 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from bus.messages import NO_USAGE, Outcome, RequestMessage, decode_request
+from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from core.errors import BadMessage, BlobMissing
 from workernode.backends.base import Answer, Backend, Call
@@ -76,7 +78,8 @@ class Attempts:
         except BadMessage as error:
             log.warning("to the dead letters: %s", error)
             DEAD_LETTERS.inc()
-            await self._subscription.dead_letter(delivery, reason=str(error))
+            reason = str(error)
+            await patiently(lambda: self._subscription.dead_letter(delivery, reason=reason), "a dead letter")
             return
         except BlobMissing:
             log.info("request %s has been served before: its body is gone", request.request_id)
@@ -92,12 +95,15 @@ class Attempts:
         finally:
             await reply.close()
         if ended.outcome == "retried":
-            await self._subscription.nack(delivery, delay=retry_delay, reason=_reason(ended))
+            nack = partial(self._subscription.nack, delivery, delay=retry_delay, reason=_reason(ended))
+            await patiently(nack, f"request {request.request_id}, to be tried again")
         else:
             await self._subscription.ack([delivery])
 
     async def _body(self, request: RequestMessage) -> dict[str, Any]:
-        data = bytes(request.data) if request.data_ref is None else await self._bus.get_blob(request.data_ref)
+        data = bytes(request.data)
+        if request.data_ref is not None:
+            data = await patiently(partial(self._bus.get_blob, request.data_ref), f"request {request.request_id}")
         try:
             body = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +10,10 @@ import msgspec
 
 from bus import messages
 from bus.messages import NO_USAGE, Outcome, RequestMessage, ResultMessage, Timestamps, Usage
+from bus.patience import patiently
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from core.batcher import Batcher
-from core.errors import BusUnavailable
 from workernode.settings import WorkerSettings
-
-log = logging.getLogger(__name__)
-
-PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +84,14 @@ class Results:
     async def _with_response(self, event: ResultMessage, response: bytes) -> ResultMessage:
         if len(response) <= CLAIM_CHECK_BYTES:
             return msgspec.structs.replace(event, response=msgspec.Raw(response))
-        while True:
-            try:
-                return msgspec.structs.replace(event, response_ref=await self._bus.put_blob(response))
-            except BusUnavailable as error:
-                log.warning("a large response waits for the broker: %s", error)
-                await asyncio.sleep(PAUSE_SECONDS)
+        reference = await patiently(lambda: self._bus.put_blob(response), "a large response")
+        return msgspec.structs.replace(event, response_ref=reference)
 
     async def _publish_batch(self, batch: list[Outgoing]) -> Sequence[None]:
-        while True:
-            try:
-                publisher = await self._bus.publisher(self._settings.res_topic_name, batching=True)
-                await publisher.publish(batch)
-                return [None] * len(batch)
-            except BusUnavailable as error:
-                # Published twice is folded once: the event's id is the same.
-                log.warning("%d results wait for the broker: %s", len(batch), error)
-                await asyncio.sleep(PAUSE_SECONDS)
+        # Published twice is folded once: the event's id is the same.
+        await patiently(lambda: self._send(batch), f"{len(batch)} results")
+        return [None] * len(batch)
+
+    async def _send(self, batch: list[Outgoing]) -> None:
+        publisher = await self._bus.publisher(self._settings.res_topic_name, batching=True)
+        await publisher.publish(batch)

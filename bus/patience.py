@@ -1,0 +1,29 @@
+"""Waiting for a broker that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from core.errors import BusUnavailable
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.5
+
+Result = TypeVar("Result")
+
+
+async def patiently(action: Callable[[], Awaitable[Result]], what: str) -> Result:
+    """Does `action` again until the broker can be reached: for what may be done twice. Other errors are raised.
+
+    `what`: what waits, for the log.
+    """
+    while True:
+        try:
+            return await action()
+        except BusUnavailable as error:
+            log.warning("%s: waiting for the broker: %s", what, error)
+            await asyncio.sleep(PAUSE_SECONDS)
