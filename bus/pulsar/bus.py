@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
@@ -19,7 +20,10 @@ from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, 
 from bus.pulsar.client import derive_admin_url, open_client
 from bus.pulsar.publisher import Publishers, PulsarPublisher
 from bus.pulsar.subscription import PulsarSubscription
-from core.errors import BusClosed
+from core.errors import BusClosed, BusUnavailable
+
+# Looked up, never made.
+CHECK_TOPIC = "agentos-check"
 
 
 class PulsarBus:
@@ -111,9 +115,15 @@ class PulsarBus:
 
     async def check(self) -> None:
         self._require_open()
-        await in_thread(
-            lambda: self._client.get_topic_partitions("agentos-check"), f"asking the broker at {self._url}"
-        )
+        try:
+            await in_thread(
+                lambda: self._client.get_topic_partitions(CHECK_TOPIC), f"asking the broker at {self._url}"
+            )
+        except BusUnavailable:
+            # The client tries again and again with a token that is refused; the admin API says that it is.
+            with contextlib.suppress(BusUnavailable):
+                await self._admin.backlog(CHECK_TOPIC, CHECK_TOPIC)
+            raise
 
     async def close(self) -> None:
         if self._closing is None:
