@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import uvloop
 
 from bench import report
 from bench.load import Load, load
-from bench.processes import running
+from bench.processes import Meter, Process, running
 from bench.stage import HOST, BusName, Fleet, Stage, fleet, say, stage
 from core.errors import PartError
 
@@ -30,9 +31,20 @@ LOST_CLIENTS = 64
 GOAL_MS = {"pulsar": 10.0, "postgres": 6.0}
 
 
+class Shape(NamedTuple):
+    """A kind of load."""
+
+    clients: int
+    stream: bool
+    requests: int
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number of clients, plain or streamed, on one bus: directly and through AgentOS. Times in milliseconds."""
+    """A number of clients, plain or streamed, on one bus: directly and through AgentOS. Times in milliseconds.
+
+    `cpu`: seconds for 1,000 requests through AgentOS, by process.
+    """
 
     bus: BusName
     clients: int
@@ -45,6 +57,7 @@ class Cell:
     p50: float
     p99: float
     lost: dict[str, int]
+    cpu: dict[str, float]
 
     @property
     def added_p50(self) -> float:
@@ -61,16 +74,15 @@ def run(buses: Sequence[BusName], *, clients: Sequence[int], requests: int, lost
     """Measures, prints, writes. Raises `PartError`."""
     cells: list[Cell] = []
     losses: dict[str, Load] = {}
-    with stage(pulsar="pulsar" in buses) as on, _upstream(on) as upstream:
+    with stage(pulsar="pulsar" in buses) as on, _upstream(on) as process:
+        upstream = f"http://{HOST}:{process.hear(READY_SECONDS)['port']}"
+        pids = {**on.pids(), "clients": os.getpid(), "upstream": process.pid}
         for bus in buses:
             settings: dict[str, Any] = {"node_type": "remote", "api_url": upstream, "max_process_num": SLOTS}
             with fleet(on, bus, **settings) as started:
                 _warm_up(upstream, started, max(clients))
-                cells += [
-                    _cell(bus, upstream, started, count, stream, requests)
-                    for count in clients
-                    for stream in (False, True)
-                ]
+                shapes = [Shape(count, stream, requests) for count in clients for stream in (False, True)]
+                cells += [_cell(bus, upstream, started, pids, shape) for shape in shapes]
                 if lost:
                     losses[bus] = _lost(bus, started, lost)
     _print(cells, losses, lost)
@@ -85,10 +97,10 @@ def run(buses: Sequence[BusName], *, clients: Sequence[int], requests: int, lost
 
 
 @contextmanager
-def _upstream(on: Stage) -> Iterator[str]:
+def _upstream(on: Stage) -> Iterator[Process]:
     arguments = ["-m", "bench.upstream", msgspec.json.encode({"chunks": CHUNKS}).decode()]
     with running("upstream", arguments, os.environ, on.directory) as process:
-        yield f"http://{HOST}:{process.hear(READY_SECONDS)['port']}"
+        yield process
 
 
 def _warm_up(upstream: str, started: Fleet, clients: int) -> None:
@@ -105,31 +117,32 @@ def _load(url: str, started: Fleet, clients: int, requests: int, stream: bool) -
     return done
 
 
-def _cell(bus: BusName, upstream: str, started: Fleet, clients: int, stream: bool, requests: int) -> Cell:
-    count = min(requests, ONE_CLIENT_REQUESTS) if clients == 1 else requests
+def _cell(bus: BusName, upstream: str, started: Fleet, pids: dict[str, int], shape: Shape) -> Cell:
+    clients, stream, requests = shape
+    share = max(clients, (min(requests, ONE_CLIENT_REQUESTS) if clients == 1 else requests) // TURNS)
     direct, through = [], []
+    cpu: Counter[str] = Counter()
     for _ in range(TURNS):
-        share = max(clients, count // TURNS)
         direct.append(_load(upstream, started, clients, share, stream))
-        through.append(_load(started.gateway, started, clients, share, stream))
+        with Meter({**pids, **started.pids()}) as meter:
+            through.append(_load(started.gateway, started, clients, share, stream))
+        cpu.update(meter.cpu)
+    answered = sum(len(each.latencies) for each in through)
     direct_p50, direct_p99 = _percentiles(direct)
     p50, p99 = _percentiles(through)
-    lost: dict[str, int] = {}
-    for each in through:
-        for why, number in each.lost.items():
-            lost[why] = lost.get(why, 0) + number
     cell = Cell(
         bus=bus,
         clients=clients,
         stream=stream,
-        requests=sum(len(each.latencies) for each in through),
+        requests=answered,
         direct_rate=_rate(direct),
         rate=_rate(through),
         direct_p50=direct_p50,
         direct_p99=direct_p99,
         p50=p50,
         p99=p99,
-        lost=lost,
+        lost=sum((Counter(each.lost) for each in through), Counter()),
+        cpu={name: 1000 * used / answered for name, used in cpu.items()},
     )
     say(f"{bus}, {clients} client(s), {_mode(stream)}: {cell.rate:,.0f} requests/s, {cell.added_p50:.1f} ms added")
     return cell
@@ -168,6 +181,7 @@ def _print(cells: list[Cell], losses: dict[str, Load], lost: int) -> None:
         f"Upstream of the bench itself, streamed answers of {CHUNKS} chunks; worker NODE_TYPE=remote, {SLOTS} slots\n"
     )
     report.show(report.table([*head, "added p99 ms", "lost"], rows) + "\n")
+    _print_cpu(cells)
     for bus, limit in GOAL_MS.items():
         ones = [each.added_p50 for each in cells if each.bus == bus and each.clients == 1 and not each.stream]
         for added in ones:
@@ -180,3 +194,15 @@ def _print(cells: list[Cell], losses: dict[str, Load], lost: int) -> None:
         number = sum(done.lost.values())
         why = f" ({done.lost})" if number else ""
         report.show(report.goal(f"no reply of {lost:,} lost on {bus}: {number} lost{why}", met=not number))
+
+
+def _print_cpu(cells: list[Cell]) -> None:
+    columns = ["clients", "coordinator", "worker-1", "upstream", "broker", "postgres"]
+    rows = []
+    for each in cells:
+        used = [each.cpu.get(column, 0.0) for column in columns]
+        rows.append(
+            [f"{each.bus}, {each.clients} {_mode(each.stream)}", *(f"{one:.2f}" for one in [*used, sum(used)])]
+        )
+    report.show("CPU seconds for 1,000 requests through AgentOS, by process (`clients`: the bench itself)\n")
+    report.show(report.table(["load", *columns, "sum"], rows) + "\n")

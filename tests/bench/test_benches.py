@@ -1,0 +1,90 @@
+"""Each bench runs once with few requests, so that it cannot rot. Its figures mean nothing here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentos.parts.pulsar_home import find_home
+from tests.fixtures.missing import missing_part
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 240
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "results.json"
+
+
+@pytest.fixture
+def broker_home() -> None:
+    if find_home() is None:
+        missing_part("Apache Pulsar: set PULSAR_HOME to an unpacked distribution")
+
+
+def bench(file: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
+    """What it prints and what it writes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments, "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(file.read_text())
+
+
+@pytest.mark.timeout(SECONDS + 10)
+def test_fleet_folds_every_request_on_the_embedded_bus_and_tells_what_its_time_is_spent_on(file: Path) -> None:
+    printed, written = bench(file, "fleet", "--bus", "postgres", "--requests", "50", "--rounds", "1", "--profile")
+    (only,) = written["rounds"]
+    assert only["way"] == "fleet on postgres"
+    assert only["requests"] == 50
+    assert only["rate"] > 0
+    assert only["cpu"].keys() == {"submitter", "coordinator", "worker-1", "postgres"}
+    assert only["profiles"].keys() == {"submitter", "coordinator", "worker-1"}
+    assert "fleet on postgres, worker-1" in printed
+
+
+@pytest.mark.pulsar
+@pytest.mark.usefixtures("broker_home")
+@pytest.mark.timeout(SECONDS + 10)
+def test_fleet_stands_beside_the_raw_loop_on_pulsar(file: Path) -> None:
+    printed, written = bench(file, "fleet", "--bus", "pulsar", "--requests", "50", "--rounds", "1", "--workers", "2")
+    assert [each["way"] for each in written["rounds"]] == ["raw loop", "fleet on pulsar"]
+    assert "at least a fifth of the raw loop" in printed
+
+
+@pytest.mark.timeout(SECONDS + 10)
+def test_gateway_answers_every_client_with_its_own_answer(file: Path) -> None:
+    printed, written = bench(
+        file, "gateway", "--bus", "postgres", "--clients", "1,4", "--requests", "12", "--lost", "20"
+    )
+    assert [(each["clients"], each["stream"]) for each in written["cells"]] == [
+        (1, False),
+        (1, True),
+        (4, False),
+        (4, True),
+    ]
+    assert all(each["lost"] == {} and each["requests"] == 12 for each in written["cells"])
+    assert written["lost"] == {"postgres": {"requests": 20, "lost": {}}}
+    assert "added p50 ms" in printed
+
+
+def test_a_wrong_number_of_clients_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "gateway", "--clients", "1,none"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 2
+    assert "--clients" in done.stderr
