@@ -15,11 +15,12 @@ COPY --from=build /opt/agentos /opt/agentos
 COPY WorkerNode.py /app/
 ENV PATH=/opt/agentos/bin:$PATH
 ENV PYTHONUNBUFFERED=1
+ENV PORT=8081
 ENV AGENTOS_HOME=/home/agentos/state
 # The gateway asks nobody for credentials, so it listens on loopback alone, which is the host's with --network host.
 # With a network of its own: docker run -p 127.0.0.1:8081:8081 -e AGENTOS_HOST=0.0.0.0 ...
 EXPOSE 8081
 USER agentos
 WORKDIR /app
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\") or 8081}/health', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=2)"]
 CMD ["python", "WorkerNode.py"]
