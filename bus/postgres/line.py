@@ -101,6 +101,10 @@ class Line:
             await self._restored()
         except BusError as error:
             log.debug("bus: still no connection to Postgres: %s", error)
+            if self._connection is not None:
+                self._connection.remove_termination_listener(self._terminated)
+                self._connection.terminate()
+                self._connection = None
             return False
         return True
 
