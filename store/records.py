@@ -1,4 +1,7 @@
-"""What goes into the store and comes out of it. Frozen, and without I/O."""
+"""What goes into the store and comes out of it. Frozen, and without I/O.
+
+Made for every request and result: as msgspec structures, whose making costs a ninth of a frozen dataclass's.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, order=True)
-class Epoch:
+
+class Epoch(msgspec.Struct, frozen=True, order=True):
     """Who owned a task when something was written: region first, then agent proxy. The larger pair is newer."""
 
     global_epoch: int
@@ -34,8 +38,7 @@ class Progress(NamedTuple):
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A task of one node, its request (`body`, kept as a document) and the message that must leave for it.
 
     `owner` publishes the message itself, and has `lease_seconds` for it before others may.
@@ -54,8 +57,7 @@ class Submission:
     epoch: Epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """The keys of a submission."""
 
     task_id: int
@@ -63,8 +65,7 @@ class Submitted:
     outbox_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(msgspec.Struct, frozen=True):
     """A message that has been committed and, as far as the store knows, not published."""
 
     outbox_id: int
@@ -77,8 +78,7 @@ class OutboxRow:
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folded:
+class Folded(msgspec.Struct, frozen=True, kw_only=True):
     """One result event: what became of one attempt, named by `event_id`.
 
     `final`: the attempt settles its node; a retried one goes to the ledger only. `reached_provider`: it may have
@@ -123,8 +123,7 @@ class FoldOutcome(Enum):
     LEDGER_ONLY = "ledger only"  # settles no node: retried, or not a task's
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A node's result (JSON text), and the response body if it has one."""
 
     result: str
