@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -59,8 +60,9 @@ class Folder:
     async def _fold(self, results: Sequence[ResultMessage]) -> None:
         rows = [to_row(result, await self._response(result)) for result in results]
         outcomes = await self._when_available(rows)
+        for outcome, number in Counter(outcomes).items():
+            FOLDED.labels(outcome.name.lower()).inc(number)
         for result, row, outcome in zip(results, rows, outcomes, strict=True):
-            FOLDED.labels(outcome.name.lower()).inc()
             if outcome is FoldOutcome.FOLDED and row.task_id is not None:
                 self._on_answer(row.task_id, Answer(row.result, row.response))
             await self._drop_blobs(result)

@@ -23,6 +23,8 @@ LEASE_SECONDS = 30.0
 SWEEP_SECONDS = 5.0
 SWEEP_ROWS = 500
 
+_PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
+
 
 class Relay:
     """Publishes outbox rows: fresh ones from memory, left ones by `sweep`."""
@@ -45,7 +47,7 @@ class Relay:
         task = asyncio.create_task(self._forget(row.outbox_id))
         self._deleting.add(task)
         task.add_done_callback(self._deleting.discard)
-        PUBLISHED.labels("direct").inc()
+        _PUBLISHED_DIRECTLY.inc()
 
     async def sweep(self) -> None:
         """Publishes what others have left, for ever."""
