@@ -1,0 +1,94 @@
+"""Processes that leave in good order, or that cannot start: what they finish, what they say, their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.double.server import Provider
+from tests.e2e.asking import ANSWER, ask, ask_in_stream
+from tests.fixtures.fleet import Counts, Fleet
+
+pytestmark = [pytest.mark.xdist_group("e2e-leaving")]
+
+
+async def test_a_worker_that_is_asked_to_leave_finishes_its_calls(own_fleet: Fleet, provider: Provider) -> None:
+    provider.pace = 0.2
+    first, second = own_fleet.worker(API_URL=provider.url), own_fleet.worker()
+    await own_fleet.start(own_fleet.coordinator(), first)
+    before = await own_fleet.counts()
+    async with own_fleet.client() as client:
+        asking = [asyncio.create_task(ask_in_stream(client, own_fleet.model)) for _ in range(5)]
+        await provider.call(4)
+        first.send(signal.SIGTERM)
+        await own_fleet.start(second)
+        # The mock's answer is another: it is the second worker that took this one.
+        assert await ask(client, own_fleet.model) != ANSWER
+        assert await asyncio.gather(*asking) == [ANSWER] * 5
+    assert await first.ended() == 0
+    assert len(provider.calls) == 5
+    assert await own_fleet.folded(progress=6, since=before) == Counts(tasks=6, progress=6, ledger=6, outbox=0)
+
+
+async def test_calls_that_outlast_the_grace_go_to_another_worker(own_fleet: Fleet, provider: Provider) -> None:
+    provider.delay = 60
+    first, second = own_fleet.worker(API_URL=provider.url, AGENTOS_GRACE_SECONDS="0.2"), own_fleet.worker()
+    await own_fleet.start(own_fleet.coordinator(), first)
+    async with own_fleet.client() as client:
+        asking = asyncio.create_task(ask(client, own_fleet.model))
+        call = await provider.call()
+        first.send(signal.SIGTERM)
+        assert await first.ended() == 0
+        assert call.left.is_set()
+        await own_fleet.start(second)
+        assert await asking
+
+
+async def test_a_coordinator_that_is_asked_to_leave_answers_first(own_fleet: Fleet, provider: Provider) -> None:
+    provider.delay, provider.pace = 0.5, 0.1
+    coordinator = own_fleet.coordinator()
+    await own_fleet.start(coordinator, own_fleet.worker(API_URL=provider.url))
+    async with own_fleet.client() as client:
+        asking = [asyncio.create_task(way(client, own_fleet.model)) for way in (ask, ask_in_stream)]
+        await provider.call(1)
+        coordinator.send(signal.SIGTERM)
+        assert await asyncio.gather(*asking) == [ANSWER] * 2
+    assert await coordinator.ended() == 0
+    rows = await own_fleet.rows("select count(*) from outbox")
+    assert rows[0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("worker", {"PULSAR_URL": "pulsar://127.0.0.1:1"}),
+        ("worker", {"AGENTOS_BUS_URL": "postgresql://127.0.0.1:1/x"}),
+        ("coordinator", {"AGENTOS_DATABASE_URL": "postgresql://127.0.0.1:1/x"}),
+    ],
+)
+async def test_a_wrong_address_is_one_line_by_name_and_exit_code_1(
+    own_fleet: Fleet, kind: str, address: dict[str, str]
+) -> None:
+    others = {"PULSAR_URL": "", "AGENTOS_BUS_URL": ""} if kind == "worker" else {}
+    daemon = getattr(own_fleet, kind)(**others | address)
+    daemon.start()
+    assert await daemon.ended() == 1
+    # The client of Pulsar writes lines of its own before it.
+    *_, line = daemon.said().splitlines()
+    assert "CRITICAL core.run: stopped: " in line
+    assert "Traceback" not in daemon.said()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [("AGENTOS_MAX_ATTEMPT", "AGENTOS_MAX_ATTEMPTS"), ("AGENTOS_BUS_ULR", "AGENTOS_BUS_URL")],
+)
+async def test_a_misspelt_variable_is_exit_code_2_and_the_nearest_name(
+    own_fleet: Fleet, variable: str, hint: str
+) -> None:
+    worker = own_fleet.worker(**{variable: "3"})
+    worker.start()
+    assert await worker.ended() == 2
+    assert worker.said() == f"agentos: unknown variable {variable}; did you mean {hint}?\n"
