@@ -88,6 +88,11 @@ class Subscription(Protocol):
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         """Settles as hopeless: moved to the dead-letter topic with `reason` as a property."""
 
+    async def pause(self) -> None:
+        """Takes nothing more. What has come and was not received goes back at once; what was received can still be
+        settled. With a `prefetch` above 1, what the broker has sent ahead may stay until `close`.
+        """
+
     async def close(self) -> None:
         """Stops receiving. Unsettled deliveries go back to the topic at once. A second close does nothing."""
 

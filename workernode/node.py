@@ -97,6 +97,7 @@ class Node:
             await asyncio.wait(sides)
         for task in done:
             task.result()  # raises what a side task raised
+        await subscription.pause()
         await self._finish(stop)
         await self._presence.leave()
 

@@ -24,7 +24,14 @@ _SEND = """
 select count(pg_notify(channel, n || ':' || frame))
 from unnest($1::text[], $2::text[]) with ordinality t (channel, frame, n)
 """
+# Each new frame takes the oldest with it, once nobody can want them any more.
 _STORE = """
+with gone as (
+    delete from agentos_bus.frames where id = any (array(
+        select id from (select id, sent_at from agentos_bus.frames order by id limit 10) oldest
+        where sent_at < now() - interval '1 minute'
+    ))
+)
 insert into agentos_bus.frames (data) values ($1) returning id
 """
 _FETCH = """

@@ -64,6 +64,14 @@ ACK = """
 delete from agentos_bus.messages where id = any ($1) and consumer_id = $2
 """
 
+GIVE_BACK = """
+with back as (
+    update agentos_bus.messages set consumer_id = null where id = any ($1) and consumer_id = $2
+    returning subscription_id
+)
+select pg_notify('agentos_bus.' || id, '') from (select distinct subscription_id as id from back) t
+"""
+
 # $1 and $2 are the message and its holder, as everywhere below.
 NACK = """
 with back as (

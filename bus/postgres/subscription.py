@@ -62,6 +62,7 @@ class PostgresSubscription:
         self._ripen_at = 0.0  # on the loop's clock: when delayed messages are next looked for
         self._acks: Batcher[list[Claim], None] = Batcher(self._delete)
         self._claiming: asyncio.Task[None] | None = None
+        self._paused = False
         self._closed = False
 
     async def open(self) -> None:
@@ -100,6 +101,20 @@ class PostgresSubscription:
         await self._patiently(lambda: statements.ensure_subscription(self._pools, topic, DEAD_LETTER_SUBSCRIPTION))
         properties = statements.encode_properties({**delivery.properties, REASON_PROPERTY: reason})
         await self._settle(delivery, statements.DEAD_LETTER, topic, properties)
+
+    async def pause(self) -> None:
+        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        self._must_be_open()
+        self._paused = True
+        self._wake.set()
+        if self._claiming is not None:
+            # Not cancelled: a claim under way would be committed without our knowing what it took.
+            await asyncio.wait([self._claiming])
+        arrived, self._arrived = self._arrived, []
+        claims = [delivery.handle for delivery in arrived]
+        for consumer, ids in _by_consumer(claims).items():
+            await self._patiently(partial(self._pools.quick, statements.GIVE_BACK, ids, consumer))
+        self._settled(claims)
 
     async def close(self) -> None:
         """See `bus.port.Subscription`. While Postgres is away there is nothing to give back: the end of the
@@ -154,7 +169,7 @@ class PostgresSubscription:
             await asyncio.wait([self._claiming])
 
     async def _claim_for_ever(self) -> None:
-        while True:
+        while not self._paused:
             self._wake.clear()
             free = self._window - len(self._held)
             try:
@@ -197,10 +212,7 @@ class PostgresSubscription:
         self._changed.set()
 
     async def _delete(self, groups: list[list[Claim]]) -> list[None]:
-        by_consumer: dict[int, list[int]] = {}
-        for claim in chain.from_iterable(groups):
-            by_consumer.setdefault(claim.consumer_id, []).append(claim.message_id)
-        for consumer, ids in by_consumer.items():
+        for consumer, ids in _by_consumer(chain.from_iterable(groups)).items():
             await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
         self._settled(chain.from_iterable(groups))
         return [None] * len(groups)
@@ -227,3 +239,10 @@ class PostgresSubscription:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _by_consumer(claims: Iterable[Claim]) -> dict[int, list[int]]:
+    by_consumer: dict[int, list[int]] = {}
+    for claim in claims:
+        by_consumer.setdefault(claim.consumer_id, []).append(claim.message_id)
+    return by_consumer

@@ -95,6 +95,10 @@ class Window:
         self._freed += count
         self._changed.set()
 
+    def shut(self) -> None:
+        """On the loop: no room for any further message."""
+        self._size = 0
+
     def open_for_ever(self) -> None:
         """Lets the listener's thread go, now and always, so that the consumer can be closed."""
         self._open = False

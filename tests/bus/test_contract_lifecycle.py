@@ -9,7 +9,7 @@ import pytest
 
 from bus.port import Bus, Outgoing
 from core.errors import BlobMissing, BusClosed
-from tests.bus.conftest import Connect, take
+from tests.bus.conftest import Connect, is_silent, take
 
 
 async def test_a_blob_is_there_for_everybody_until_it_is_dropped(connect: Connect) -> None:
@@ -99,3 +99,21 @@ async def test_a_closed_publisher_says_so_and_the_next_one_works(bus: Bus, topic
     with pytest.raises(BusClosed):
         await publisher.publish([Outgoing(b"x")])
     await (await bus.publisher(topic)).publish([Outgoing(b"x")])
+
+
+async def test_a_paused_consumer_settles_what_it_has_and_gives_the_rest_to_others(
+    connect: Connect, topic: str
+) -> None:
+    leaving, staying = await connect(), await connect()
+    paused = await leaving.subscribe(topic, "s", window=3)
+    await (await leaving.publisher(topic)).publish([Outgoing(b"%d" % number) for number in range(2)])
+    [held, *rest] = await take(paused, 1)
+    await paused.pause()
+    other = await staying.subscribe(topic, "s", window=10)
+    await (await staying.publisher(topic)).publish([Outgoing(b"later")])
+    bodies = {delivery.body for delivery in await take(other, 2 - len(rest))}
+    assert b"later" in bodies
+    assert held.body not in bodies
+    await paused.ack([held, *rest])
+    await paused.close()
+    assert await is_silent(other)
