@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import warnings
 from pathlib import Path
@@ -57,6 +58,8 @@ class EmbeddedPostgres:
         """Stops the server. A second stop does nothing."""
         if self._server is not None:
             self._server.cleanup()
+            # Its second clean-up, at exit, would make the directory anew to put its lock there.
+            atexit.unregister(self._server._cleanup)
             self._server = None
 
     def _configure(self) -> None:
