@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.double.server import Provider
 from tests.e2e.asking import ANSWER, ask, ask_in_stream
-from tests.fixtures.fleet import Counts, Fleet
+from tests.fixtures.fleet import Counts, Fleet, Site
 
 pytestmark = [pytest.mark.xdist_group("e2e-leaving")]
 
@@ -60,19 +62,28 @@ async def test_a_coordinator_that_is_asked_to_leave_answers_first(own_fleet: Fle
     assert rows[0][0] == 0
 
 
+@pytest.fixture
+def homeless(tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet without store and broker."""
+    with Fleet(Site("", {}), tmp_path) as fleet:
+        yield fleet
+
+
 @pytest.mark.parametrize(
     ("kind", "address"),
     [
         ("worker", {"PULSAR_URL": "pulsar://127.0.0.1:1"}),
         ("worker", {"AGENTOS_BUS_URL": "postgresql://127.0.0.1:1/x"}),
-        ("coordinator", {"AGENTOS_DATABASE_URL": "postgresql://127.0.0.1:1/x"}),
+        (
+            "coordinator",
+            {"AGENTOS_DATABASE_URL": "postgresql://127.0.0.1:1/x", "AGENTOS_BUS_URL": "postgresql://127.0.0.1:1/x"},
+        ),
     ],
 )
 async def test_a_wrong_address_is_one_line_by_name_and_exit_code_1(
-    own_fleet: Fleet, kind: str, address: dict[str, str]
+    homeless: Fleet, kind: str, address: dict[str, str]
 ) -> None:
-    others = {"PULSAR_URL": "", "AGENTOS_BUS_URL": ""} if kind == "worker" else {}
-    daemon = getattr(own_fleet, kind)(**others | address)
+    daemon = getattr(homeless, kind)(**address)
     daemon.start()
     assert await daemon.ended() == 1
     # The client of Pulsar writes lines of its own before it.
@@ -86,9 +97,9 @@ async def test_a_wrong_address_is_one_line_by_name_and_exit_code_1(
     [("AGENTOS_MAX_ATTEMPT", "AGENTOS_MAX_ATTEMPTS"), ("AGENTOS_BUS_ULR", "AGENTOS_BUS_URL")],
 )
 async def test_a_misspelt_variable_is_exit_code_2_and_the_nearest_name(
-    own_fleet: Fleet, variable: str, hint: str
+    homeless: Fleet, variable: str, hint: str
 ) -> None:
-    worker = own_fleet.worker(**{variable: "3"})
+    worker = homeless.worker(**{variable: "3"})
     worker.start()
     assert await worker.ended() == 2
     assert worker.said() == f"agentos: unknown variable {variable}; did you mean {hint}?\n"
