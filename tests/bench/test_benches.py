@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,19 @@ def broker_home() -> None:
 
 
 def bench(file: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
-    """What it prints and what it writes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *arguments, "--json", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
+    """What it prints and what it writes. It must leave nothing else."""
+    with tempfile.TemporaryDirectory(prefix="b-") as scratch:
+        os.chmod(scratch, 0o755)  # root's Postgres runs as another user
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *arguments, "--json", str(file)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        assert [each.name for each in Path(scratch).iterdir() if each.name.startswith("agentos-bench-")] == []
     return done.stdout, json.loads(file.read_text())
 
 
