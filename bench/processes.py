@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
@@ -118,8 +119,14 @@ def running(name: str, arguments: list[str], environment: Mapping[str, str], log
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU used so far by a process and what it started, ended ones that it has waited for included."""
+    """CPU used so far by a process and what it started, ended ones that it has waited for included.
+
+    Of this process itself without them: it has started everything.
+    """
     root = psutil.Process(pid)
+    if pid == os.getpid():
+        own = root.cpu_times()
+        return float(own.user + own.system)
     return sum(_cpu(each) for each in [root, *root.children(recursive=True)])
 
 
