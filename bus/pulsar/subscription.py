@@ -28,6 +28,8 @@ from core.errors import BusClosed
 # The shortest delay that the client takes; nothing else here uses its own nack.
 GIVE_BACK_MS = 100
 
+# Messages settled last, by their place: recognised when they are delivered again.
+REMEMBERED = 10_000
 Publish = Callable[[str, Outgoing], Awaitable[None]]
 Ensure = Callable[[str, str], Awaitable[None]]
 
@@ -61,6 +63,7 @@ class PulsarSubscription(Attachment):
         self._mailbox: Mailbox[pulsar.Message] = Mailbox(self._ring)
         self._paused = False
         self._held: dict[bytes, object] = {}
+        self._settled: dict[bytes, None] = {}
         self._consumer: pulsar.Consumer | None = None
 
     async def _open(self) -> None:
@@ -94,6 +97,7 @@ class PulsarSubscription(Attachment):
                 message_id = self._held.pop(delivery.handle, None)
                 if message_id is not None:
                     settled += 1
+                    self._remember(delivery.handle)
                     consumer.acknowledge(message_id)
         except pulsar.PulsarException as error:
             raise from_exception(error, f"acknowledging on {self._topic}") from error
@@ -156,9 +160,19 @@ class PulsarSubscription(Attachment):
         self._mailbox.put(message)
         self._window.take()
 
+    def _remember(self, place: bytes) -> None:
+        self._settled[place] = None
+        if len(self._settled) > REMEMBERED:
+            del self._settled[next(iter(self._settled))]
+
     def _deliver(self, message: pulsar.Message) -> Delivery | None:
         message_id = message.message_id()
         place = message_id.serialize()
+        # A broker that crashed has forgotten acks: what was done here is not done again.
+        if place in self._settled:
+            self._require_open().acknowledge(message_id)
+            self._window.free(1)
+            return None
         known = place in self._held
         # After a reconnect the broker sends again what is unsettled here. It is handled once, and settled under
         # the newer id, which belongs to the batch that the broker now waits for.
