@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import subprocess
 import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from core.errors import PartError
 
@@ -42,7 +45,7 @@ class EmbeddedPostgres:
             self._server.ensure_pgdata_inited()
             self._configure()
             self._server.start()
-        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        except (OSError, RuntimeError, subprocess.SubprocessError, psutil.Error) as error:
             raise PartError(f"Postgres did not start in {self.directory}: {error}") from error
         return self._server.get_uri(database="postgres")
 
@@ -57,7 +60,8 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stops the server. A second stop does nothing."""
         if self._server is not None:
-            self._server.cleanup()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it was killed: there is nothing to stop
+                self._server.cleanup()
             # Its second clean-up, at exit, would make the directory anew to put its lock there.
             atexit.unregister(self._server._cleanup)
             self._server = None
