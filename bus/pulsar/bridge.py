@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import threading
@@ -80,6 +81,8 @@ class Window:
         self._freed = 0  # written by the loop
         self._open = True
         self._changed = threading.Event()
+        # Before the client, which was made earlier and is closed at exit, too: it waits for its listener.
+        atexit.register(self.open_for_ever)
 
     def take(self) -> None:
         """In the listener's thread: counts a message, then blocks until there is room for the next one."""
@@ -101,6 +104,7 @@ class Window:
 
     def open_for_ever(self) -> None:
         """Lets the listener's thread go, now and always, so that the consumer can be closed."""
+        atexit.unregister(self.open_for_ever)
         self._open = False
         self._changed.set()
 

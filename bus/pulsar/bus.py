@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Self
 
 import pulsar
@@ -17,7 +18,7 @@ from bus.pulsar.attachment import Attachment
 from bus.pulsar.blobs import Blobs
 from bus.pulsar.bridge import close_in_thread, in_thread
 from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, channel_topic
-from bus.pulsar.client import derive_admin_url, open_client
+from bus.pulsar.client import close_client, derive_admin_url, open_client
 from bus.pulsar.publisher import Publishers, PulsarPublisher
 from bus.pulsar.subscription import PulsarSubscription
 from core.errors import BusClosed, BusUnavailable
@@ -132,9 +133,11 @@ class PulsarBus:
 
     async def _close(self) -> None:
         async with AsyncExitStack() as stack:
-            # The client last, and before the loop: its threads call back into the loop.
-            stack.push_async_callback(close_in_thread, self._client.close, f"closing the connection to {self._url}")
-            stack.push_async_callback(close_in_thread, self._listener.close, f"closing the connection to {self._url}")
+            # The clients last, and before the loop: their threads call back into the loop.
+            for client in (self._client, self._listener):
+                stack.push_async_callback(
+                    close_in_thread, partial(close_client, client), f"closing the connection to {self._url}"
+                )
             stack.push_async_callback(self._admin.close)
             for each in self._attached:
                 stack.push_async_callback(each.close)

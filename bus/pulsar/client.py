@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from urllib.parse import urlsplit
 
 import pulsar
@@ -20,7 +21,7 @@ def open_client(url: str, token: str) -> pulsar.Client:
     """Connects lazily: errors other than a malformed `url` come with the first call. Raises `BusError`."""
     authentication = pulsar.AuthenticationToken(token) if token else None
     try:
-        return pulsar.Client(
+        client = pulsar.Client(
             url,
             authentication=authentication,
             operation_timeout_seconds=OPERATION_SECONDS,
@@ -29,6 +30,15 @@ def open_client(url: str, token: str) -> pulsar.Client:
         )
     except pulsar.PulsarException as error:
         raise from_exception(error, f"opening a client for {url}") from error
+    # Its threads would abort a process whose interpreter ends before them.
+    atexit.register(client.close)
+    return client
+
+
+def close_client(client: pulsar.Client) -> None:
+    """Blocks until its threads have ended. Raises `pulsar.PulsarException`."""
+    atexit.unregister(client.close)
+    client.close()
 
 
 def derive_admin_url(url: str) -> str:

@@ -22,6 +22,7 @@ from bus.port import (
 )
 from bus.pulsar.attachment import Attachment
 from bus.pulsar.bridge import Mailbox, Window, close_in_thread, in_thread
+from bus.pulsar.client import close_client
 from bus.pulsar.errors import from_exception
 from core.errors import BusClosed
 
@@ -130,7 +131,7 @@ class PulsarSubscription(Attachment):
     async def _leave(self) -> None:
         if self._consumer is not None:
             await close_in_thread(self._consumer.close, f"leaving {self._topic}")
-        await close_in_thread(self._client.close, f"leaving {self._topic}")
+        await close_in_thread(lambda: close_client(self._client), f"leaving {self._topic}")
 
     async def _move(self, delivery: Delivery, topic: str, message: Outgoing) -> None:
         """Published elsewhere and confirmed, then acked: a crash in between doubles it, never loses it."""
