@@ -11,8 +11,10 @@ Two kinds of traffic:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 # Bodies above this many bytes travel as blobs (claim-check): Pulsar's own limit is 5 MiB for body and headers.
 CLAIM_CHECK_BYTES = 1 << 20
@@ -23,17 +25,15 @@ ATTEMPT_PROPERTY = "agentos-attempt"
 REASON_PROPERTY = "agentos-reason"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message to publish. `deliver_after` is in seconds; 0 is at once."""
 
     body: bytes
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = {}
     deliver_after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """A message received and not yet settled. `attempt` is 1 at first and grows with every nack."""
 
     topic: str

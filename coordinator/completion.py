@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
-import uuid
 from typing import Any
 
 import msgspec
@@ -89,7 +89,7 @@ class Completions:
         DURATION.labels(model).observe(time.perf_counter() - began)
 
     async def _complete(self, exchange: Exchange, chat: ChatBody, body: bytes, began: float) -> None:
-        request_id = exchange.request_id = "req_" + uuid.uuid4().hex
+        request_id = exchange.request_id = "req_" + secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         with self._waiters.register(request_id, loop.time()) as waiter:
             await self._send_out(waiter, chat, body)

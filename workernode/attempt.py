@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import time
 import traceback
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
@@ -87,7 +87,7 @@ class Attempts:
             log.info("request %s has been served before: its body is gone", request.request_id)
             await self._subscription.ack([delivery])
             return
-        event_id = uuid.uuid4().hex
+        event_id = secrets.token_hex(16)
         reply = self._make_reply(request, event_id)
         try:
             ended, retry_delay = await self._attempt(delivery, request, body, reply)

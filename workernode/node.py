@@ -48,6 +48,7 @@ class Node:
         self._serving: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.taking = False
+        BUSY.set_function(lambda: len(self._serving))
 
     async def run(self, stop: Stop) -> None:
         """Serves until `stop`. Raises what a side task raised: a worker that cannot work must not look alive."""
@@ -107,11 +108,9 @@ class Node:
                 task = asyncio.create_task(attempts.serve(delivery), name="serve")
                 self._serving.add(task)
                 task.add_done_callback(self._served)
-            BUSY.set(len(self._serving))
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
-        BUSY.set(len(self._serving))
         if not task.cancelled() and (error := task.exception()) and not self._failed.done():
             self._failed.set_exception(error)
 

@@ -105,7 +105,7 @@ async def test_the_ledger_holds_what_the_event_said(store: Store, store_url: str
     await store.fold([told])
     async with eyes(store_url) as connection:
         row = await connection.fetchrow("select * from ledger")
-    for name in set(Folded.__slots__) & set(row.keys()) - {"started_at", "finished_at"}:
+    for name in set(Folded.__struct_fields__) & set(row.keys()) - {"started_at", "finished_at"}:
         assert row[name] == getattr(told, name), name
     assert [row[name].timestamp() for name in ("started_at", "finished_at")] == [told.started_at, told.finished_at]
 

@@ -71,7 +71,11 @@ class Road:
         model = self.settings.model_name
         await self.bus.ensure_subscription(model_topic(model), model_subscription(model))
         self._subscription = await self.bus.subscribe(RESULTS, "test", window=100)
-        await self.bus.listen(CHANNEL, lambda body: [self.frames.put_nowait(each) for each in decode_frames(body)])
+        await self.bus.listen(CHANNEL, self._hear)
+
+    def _hear(self, body: bytes) -> None:
+        for frame in decode_frames(body):
+            self.frames.put_nowait(frame)
 
     async def send(self, **fields: Any) -> None:
         message = {"request_id": "r1", "data": {"model": "m"}, "reply_channel": CHANNEL} | fields

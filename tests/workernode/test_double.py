@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import openai
 import pytest
 
 from tests.double.server import WORDS, Provider
 
-MESSAGES = [{"role": "user", "content": "When does water boil?"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "When does water boil?"}]
 
 
 def client_of(provider: Provider, key: str = "k") -> openai.AsyncOpenAI:

@@ -44,7 +44,7 @@ def make_call(*, stream: bool = False, max_tokens: int = 8, **fields: Any) -> Ca
 
 def _runs(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -181,12 +181,10 @@ def test_choices_are_kept_apart_and_in_order() -> None:
 
 def test_an_answer_is_finished_when_each_choice_is() -> None:
     whole = Assembler()
-    assert not whole.begun
-    assert not whole.finished
+    assert (whole.begun, whole.finished) == (False, False)
     whole.add(chunk_of(content="a"))
     whole.add(chunk_of("stop", index=1))
-    assert whole.begun
-    assert not whole.finished
+    assert (whole.begun, whole.finished) == (True, False)
 
 
 json_values = st.recursive(
