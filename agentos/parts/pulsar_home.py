@@ -70,7 +70,9 @@ def _fetch(home: Path, say: Callable[[str], object]) -> None:
         say(f"unpacking Apache Pulsar {VERSION}")
         (archive,) = Path(scratch).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")
+            # The first releases of Python 3.11 know no filters.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(scratch)
         # Whole or not at all: a directory of this name is complete.
         (Path(scratch) / _NAME).rename(home)
 

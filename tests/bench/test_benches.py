@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from agentos.parts.pulsar_home import find_home
-from tests.fixtures.missing import missing_part
-
 ROOT = Path(__file__).parents[2]
 SECONDS = 240
 
@@ -22,12 +19,6 @@ SECONDS = 240
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "results.json"
-
-
-@pytest.fixture
-def broker_home() -> None:
-    if find_home() is None:
-        missing_part("Apache Pulsar: set PULSAR_HOME to an unpacked distribution")
 
 
 def bench(file: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
@@ -60,7 +51,7 @@ def test_fleet_folds_every_request_on_the_embedded_bus_and_tells_what_its_time_i
 
 
 @pytest.mark.pulsar
-@pytest.mark.usefixtures("broker_home")
+@pytest.mark.usefixtures("pulsar_home")
 @pytest.mark.timeout(SECONDS + 10)
 def test_fleet_stands_beside_the_raw_loop_on_pulsar(file: Path) -> None:
     printed, written = bench(file, "fleet", "--bus", "pulsar", "--requests", "50", "--rounds", "1", "--workers", "2")
