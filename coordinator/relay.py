@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 SWEEP_SECONDS = 5.0
 SWEEP_ROWS = 500
+# How long rows that were published gather before they are deleted, together.
+FORGET_SECONDS = 0.1
 
 _PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
 
@@ -34,7 +36,7 @@ class Relay:
         self._store = store
         self.owner = owner
         self._topics: dict[tuple[str, str], Batcher[Outgoing, None]] = {}
-        self._delete = Batcher(self._delete_rows, max_size=2000)
+        self._delete = Batcher(self._delete_rows, max_size=2000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def publish(self, row: OutboxRow) -> None:

@@ -16,6 +16,8 @@ class Batcher(Generic[Item, Result]):
     A lone item is flushed at once: nothing waits for company. While `in_flight` flushes run, items gather
     and leave together in the next one, so throughput rises with load and latency stays that of a flush.
 
+    With `linger`, a flush waits that many seconds for company: for what nobody waits for.
+
     `flush` gets at most `max_size` items and returns one result for each, in order. Its exception goes to every
     caller of that batch.
     """
@@ -26,8 +28,10 @@ class Batcher(Generic[Item, Result]):
         *,
         max_size: int = 500,
         in_flight: int = 1,
+        linger: float = 0.0,
     ) -> None:
         self._flush = flush
+        self._linger = linger
         self._max_size = max_size
         self._free = in_flight
         self._beginning = False
@@ -56,6 +60,8 @@ class Batcher(Generic[Item, Result]):
             task.add_done_callback(self._running.discard)
 
     async def _run(self) -> None:
+        if self._linger:
+            await asyncio.sleep(self._linger)
         # The batch is taken here, one turn of the loop after `submit`: callers of the same turn leave together.
         batch, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
         self._beginning = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,11 +16,12 @@ from bus.postgres import statements
 from bus.postgres.leases import Leases
 from bus.postgres.line import FIRST_PAUSE, LONGEST_PAUSE, Line
 from bus.postgres.pools import Pools
-from core.batcher import Batcher
 from core.errors import BusClosed, BusUnavailable
 
 # Finds what a lost notification should have told.
 _POLL_SECONDS = 1.0
+# How long acks gather. One that is lost in a crash is a redelivery, as it is in any case.
+_ACK_SECONDS = 0.02
 
 
 class Claim(NamedTuple):
@@ -60,7 +61,9 @@ class PostgresSubscription:
         self._changed = asyncio.Event()  # something arrived, or the end has come
         self._wake = asyncio.Event()  # there may be something to claim
         self._ripen_at = 0.0  # on the loop's clock: when delayed messages are next looked for
-        self._acks: Batcher[list[Claim], None] = Batcher(self._delete)
+        self._acked: list[Claim] = []
+        self._acking: asyncio.Task[None] | None = None
+        self._leaving = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
         self._paused = False
         self._closed = False
@@ -84,9 +87,13 @@ class PostgresSubscription:
             await self._changed.wait()
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        """See `bus.port.Subscription`. The slots are free at once; Postgres hears of it a moment later."""
         self._must_be_open()
-        await self._acks.submit([delivery.handle for delivery in deliveries])
+        claims = [delivery.handle for delivery in deliveries if delivery.handle in self._held]
+        self._acked += claims
+        self._settled(claims)
+        if self._acked and (self._acking is None or self._acking.done()):
+            self._acking = asyncio.create_task(self._send_acks())
 
     async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""
@@ -127,7 +134,9 @@ class PostgresSubscription:
         await self._stop_claiming()
         await self._line.unhear(self._channel, self._notified)
         try:
-            await self._acks.drain()
+            self._leaving.set()
+            if self._acking is not None:
+                await self._acking
             await self._pools.release([self.consumer_id])
         except BusUnavailable:
             return
@@ -162,6 +171,8 @@ class PostgresSubscription:
             raise BusClosed(f"the subscription {self._name} is closed")
         if self._claiming is not None and self._claiming.done():
             self._claiming.result()  # a defect: told to whoever waits, loudly
+        if self._acking is not None and self._acking.done():
+            self._acking.result()
 
     async def _stop_claiming(self) -> None:
         if self._claiming is not None:
@@ -189,7 +200,8 @@ class PostgresSubscription:
         rows = await self._pools.quick(statements.CLAIM, self._subscription_id, consumer, limit)
         if rows:
             self._take(consumer, sorted(rows, key=itemgetter(0)))
-            return True
+            if rows[0]["more"]:
+                return True
         return self._now() >= self._ripen_at and await self._ripen(consumer)
 
     async def _ripen(self, consumer: int) -> bool:
@@ -203,7 +215,7 @@ class PostgresSubscription:
         return bool(ripened) or not joined
 
     def _take(self, consumer: int, rows: Iterable[asyncpg.Record]) -> None:
-        for message_id, body, properties, attempt in rows:
+        for message_id, body, properties, attempt, _ in rows:
             claim = Claim(message_id, consumer)
             self._held.add(claim)
             self._arrived.append(
@@ -211,14 +223,19 @@ class PostgresSubscription:
             )
         self._changed.set()
 
-    async def _delete(self, groups: list[list[Claim]]) -> list[None]:
-        for consumer, ids in _by_consumer(chain.from_iterable(groups)).items():
-            await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
-        self._settled(chain.from_iterable(groups))
-        return [None] * len(groups)
+    async def _send_acks(self) -> None:
+        while self._acked:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ACK_SECONDS):
+                    await self._leaving.wait()
+            acked, self._acked = self._acked, []
+            for consumer, ids in _by_consumer(acked).items():
+                await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
 
     async def _settle(self, delivery: Delivery, statement: str, *arguments: Any) -> None:
         self._must_be_open()
+        if delivery.handle not in self._held:
+            return  # settled before
         await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
         self._settled([delivery.handle])
 

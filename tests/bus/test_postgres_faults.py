@@ -155,19 +155,21 @@ async def test_messages_of_a_process_that_stands_still_go_to_others_and_stay_the
 async def test_a_former_holder_changes_nothing_for_the_new_one(empty_database: str) -> None:
     first, second = await PostgresBus.connect(empty_database), await PostgresBus.connect(empty_database)
     owner = await asyncpg.connect(empty_database)
-    former = await first.subscribe("t", "s", window=1)
-    await publish(first, b"x")
-    [stale] = await take(former, 1)
-    consumer = await second.subscribe("t", "s", window=1)
+    former = await first.subscribe("t", "s", window=3)
+    await publish(first, b"1", b"2", b"3")
+    stale = await take(former, 3)
+    consumer = await second.subscribe("t", "s", window=3)
     # As if the lease of `former` had been found expired.
     await owner.execute("delete from agentos_bus.consumers where id = $1", former.consumer_id)
     await owner.execute("update agentos_bus.messages set consumer_id = null")
-    [delivery] = await take(consumer, 1)
-    await former.ack([stale])
-    await former.nack(stale, delay=0, reason="r")
-    await former.dead_letter(stale, reason="r")
-    assert (await second.backlog("t", "s")).in_flight == 1
-    await consumer.ack([delivery])
+    held = await take(consumer, 3)
+    await former.ack(stale[:1])
+    await former.nack(stale[1], delay=0, reason="r")
+    await former.dead_letter(stale[2], reason="r")
+    await former.close()
+    assert (await second.backlog("t", "s")).in_flight == 3
+    await consumer.ack(held)
+    await consumer.close()
     assert (await second.backlog("t", "s")).in_flight == 0
     for connection in (first, second, owner):
         await connection.close()
