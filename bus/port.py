@@ -106,8 +106,11 @@ class Listening(Protocol):
 class Bus(Protocol):
     """A connection to a broker."""
 
-    async def publisher(self, topic: str, *, batching: bool = False) -> Publisher:
+    async def publisher(self, topic: str, *, batching: bool = False, kept: bool = False) -> Publisher:
         """A publisher for `topic`, shared by all who ask for the same.
+
+        `kept`: the caller keeps the messages for a second longer and publishes them again after a crash of the
+        broker (an outbox), so that their confirmation need not wait for the disk.
 
         With `batching` the broker may store many messages as one entry, which goes whole to one consumer: for
         topics whose consumers take everything anyway.

@@ -19,11 +19,12 @@ from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 30.0
+# Longer than a publication can be under way.
+LEASE_SECONDS = 15.0
 SWEEP_SECONDS = 5.0
 SWEEP_ROWS = 500
-# How long rows that were published gather before they are deleted, together.
-FORGET_SECONDS = 0.1
+# How long published rows are kept: longer than a broker may confirm what is not on its disk yet (see Bus.publisher).
+FORGET_SECONDS = 1.0
 
 _PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
 
@@ -114,7 +115,7 @@ class _Publish:
         if not self._ensured:
             await self._bus.ensure_subscription(self._topic, self._subscription)
             self._ensured = True
-        publisher = await self._bus.publisher(self._topic)
+        publisher = await self._bus.publisher(self._topic, kept=True)
         await publisher.publish(batch)
         return [None] * len(batch)
 

@@ -38,6 +38,7 @@ async def serving(app: Any, listener: socket.socket, *, grace: float) -> AsyncIt
         access_log=False,
         server_header=False,
         ws="none",
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(grace)),
     )

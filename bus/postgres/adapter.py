@@ -30,9 +30,10 @@ class PostgresBus:
         self._pools = pools
         self._line = Line(url, self._restored)
         self._leases = Leases(self._line)
-        self._press = Press(pools)
+        self._press = Press(pools, durable=True)
+        self._quick_press = Press(pools, durable=False)
         self._channels = Channels(pools, self._line)
-        self._publishers: dict[str, PostgresPublisher] = {}
+        self._publishers: dict[tuple[str, bool], PostgresPublisher] = {}
         self._subscriptions: set[PostgresSubscription] = set()
         self._listenings: set[ChannelListening] = set()
         self._side_tasks: list[asyncio.Task[None]] = []
@@ -55,12 +56,13 @@ class PostgresBus:
         bus._watch(bus._leases.keep())
         return bus
 
-    async def publisher(self, topic: str, *, batching: bool = False) -> PostgresPublisher:
+    async def publisher(self, topic: str, *, batching: bool = False, kept: bool = False) -> PostgresPublisher:
         """See `bus.port.Bus`. `batching` changes nothing here."""
         self._must_be_open()
-        publisher = self._publishers.get(topic)
+        publisher = self._publishers.get((topic, kept))
         if publisher is None or publisher.closed:
-            publisher = self._publishers[topic] = PostgresPublisher(self._press, topic)
+            press = self._quick_press if kept else self._press
+            publisher = self._publishers[topic, kept] = PostgresPublisher(press, topic)
         return publisher
 
     async def subscribe(
@@ -145,6 +147,7 @@ class PostgresBus:
         for publisher in self._publishers.values():
             await publisher.close()
         await self._press.drain()
+        await self._quick_press.drain()
         await self._channels.drain()
         for task in self._side_tasks:
             task.cancel()

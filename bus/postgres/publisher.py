@@ -29,10 +29,11 @@ class Row(NamedTuple):
 
 
 class Press:
-    """Publishes for all publishers of the process, in order."""
+    """Publishes for many publishers of the process, in order. `durable`: on disk before it is confirmed."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, *, durable: bool) -> None:
         self._pools = pools
+        self._durable = durable
         self._batcher: Batcher[list[Row], None] = Batcher(self._flush)
 
     async def publish(self, topic: str, messages: Sequence[Outgoing]) -> None:
@@ -43,8 +44,16 @@ class Press:
 
     async def _flush(self, groups: list[list[Row]]) -> list[None]:
         for part in _parts(chain.from_iterable(groups)):
-            await self._pools.durable(statements.PUBLISH, *zip(*part, strict=True))
+            await self._put(part)
         return [None] * len(groups)
+
+    async def _put(self, part: list[Row]) -> None:
+        columns = zip(*part, strict=True)
+        told = statements.DELAYED if any(row.delay > 0 for row in part) else ""
+        if not self._durable:
+            await self._pools.quick(statements.PUBLISH_AND_NOTIFY, *columns, told)
+        elif channels := await self._pools.durable(statements.PUBLISH, *columns):
+            await self._pools.quick(statements.NOTIFY, channels, told)
 
 
 class PostgresPublisher:

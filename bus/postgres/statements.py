@@ -12,8 +12,8 @@ from core.errors import MessageRefused
 # Payload of a notification that a message was put off: its consumers learn when to look.
 DELAYED = "delayed"
 
-# One row for each message and subscription of its topic, in order; one notification for each subscription.
-PUBLISH = """
+# One row for each message and subscription of its topic, in order.
+_PUT = """
 with put as (
     insert into agentos_bus.messages (subscription_id, body, properties, visible_at)
     select s.id, m.body, m.properties, case when m.delay > 0 then now() + make_interval(secs => m.delay) end
@@ -21,10 +21,19 @@ with put as (
          as m (topic, body, properties, delay, n)
     join agentos_bus.subscriptions s on s.topic = m.topic
     order by m.n
-    returning subscription_id, visible_at
+    returning subscription_id
 )
-select count(pg_notify('agentos_bus.' || subscription_id, case when delayed then 'delayed' else '' end))
-from (select subscription_id, bool_or(visible_at is not null) as delayed from put group by subscription_id) touched
+"""
+PUBLISH_AND_NOTIFY = f"""{_PUT}
+select count(pg_notify('agentos_bus.' || subscription_id, $5)) from (select distinct subscription_id from put) touched
+"""
+# Transactions that notify wait for one another until they are committed, which for a durable one is a wait for the
+# disk. So that one notifies in a second statement; where that is lost, the poll finds the message.
+PUBLISH = f"""{_PUT}
+select array_agg(distinct 'agentos_bus.' || subscription_id) from put
+"""
+NOTIFY = """
+select count(pg_notify(channel, $2)) from unnest($1::text[]) channel
 """
 
 # The lock on the consumer's row keeps it from being ended between the look at it and the claim's commit.

@@ -57,7 +57,7 @@ class PulsarBus:
             raise
         return bus
 
-    async def publisher(self, topic: str, *, batching: bool = False) -> PulsarPublisher:
+    async def publisher(self, topic: str, *, batching: bool = False, kept: bool = False) -> PulsarPublisher:
         self._require_open()
         return await self._topics.get(topic, batching)
 

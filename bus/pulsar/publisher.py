@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 # Sends of one publisher that may wait for their confirmation. The client's own limit must stay above: beyond it
 # a send fails (trap: ProducerQueueIsFull at 1,000).
 PENDING_SENDS = 5_000
+# A send that is not confirmed by then has failed, as far as we know. Shorter than the lease of an outbox row, so that
+# no two coordinators have one under way.
+SEND_TIMEOUT_MILLISECONDS = 10_000
 # What a batching publisher gathers into one entry; the broker's limit for an entry is 5 MiB.
 BATCH_MESSAGES = 1_000
 BATCH_BYTES = 512 << 10
@@ -126,6 +129,7 @@ class Publishers:
             lambda: self._client.create_producer(
                 topic,
                 max_pending_messages=2 * PENDING_SENDS,
+                send_timeout_millis=SEND_TIMEOUT_MILLISECONDS,
                 batching_enabled=batching,
                 batching_max_messages=BATCH_MESSAGES,
                 batching_max_allowed_size_in_bytes=BATCH_BYTES,
