@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
+from bus.messages import decode_result
+from bus.port import Bus
+from core.errors import BlobMissing
 from tests.fixtures.fleet import Counts, Fleet, Site, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-large")]
@@ -31,25 +33,20 @@ async def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         yield fleet
 
 
-async def blobs(fleet: Fleet) -> list[Any]:
-    """Large bodies that the broker keeps. A topic that nobody subscribes is nothing to Pulsar, and goes."""
-    if "bus_url" in fleet.site.bus:
-        return list(await fleet.rows("select id from agentos_bus.blobs"))
-    topics = fleet.site.bus["pulsar_admin_url"] + "/admin/v2/persistent/public/default"
-    async with aiohttp.ClientSession() as session:
-        async with session.get(topics) as response:
-            names = [name.rsplit("/", 1)[1] for name in await response.json() if "agentos-blob-" in name]
-        kept: list[Any] = []
-        for name in names:
-            async with session.get(f"{topics}/{quote(name)}/subscriptions") as response:
-                kept += await response.json() if response.status == 200 else []
-        return kept
+async def is_dropped(bus: Bus, reference: str) -> bool:
+    try:
+        await bus.get_blob(reference)
+    except BlobMissing:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_question_and_an_answer_of_6_mib_arrive_whole_and_leave_nothing_behind(
     fleet: Fleet, before: Counts, stream: bool
 ) -> None:
+    bus = await fleet.bus()
+    events = await bus.subscribe(fleet.result_topic, f"eyes-{stream}", window=1)
     question: list[Any] = [{"role": "user", "content": TEXT}]
     async with fleet.client() as client:
         if stream:
@@ -60,8 +57,8 @@ async def test_a_question_and_an_answer_of_6_mib_arrive_whole_and_leave_nothing_
             said = completion.choices[0].message.content or ""
     assert said == TEXT
     assert await fleet.folded(progress=1, since=before) == Counts(tasks=1, progress=1, ledger=1, outbox=0)
-
-    async def dropped() -> bool:
-        return not await blobs(fleet)
-
-    await until(dropped, "the bodies are dropped")
+    result = decode_result((await events.receive())[0].body)
+    for reference in (result.request_ref, result.response_ref):
+        assert reference is not None
+        await until(partial(is_dropped, bus, reference), "the body is dropped")
+    await bus.close()
