@@ -236,8 +236,9 @@ class PostgresSubscription:
         self._must_be_open()
         if delivery.handle not in self._held:
             return  # settled before
-        await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
+        # Let go first: by the time the statement has returned, the message may be in our hands again.
         self._settled([delivery.handle])
+        await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self._held.difference_update(claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -140,3 +141,14 @@ async def test_messages_of_a_killed_process_go_to_others(connect: Connect, broke
         killed = time.monotonic()
         assert {delivery.body for delivery in await take(survivor, 3)} == {b"0", b"1", b"2"}
         assert time.monotonic() - killed < 3
+
+
+async def test_a_message_that_comes_back_at_once_can_be_settled_again(bus: Bus, topic: str) -> None:
+    consumer = await bus.subscribe(topic, "s", window=20, max_attempts=100)
+    await (await bus.publisher(topic)).publish([Outgoing(b"%d" % number) for number in range(20)])
+    for _ in range(5):
+        await asyncio.gather(*(consumer.nack(each, delay=0, reason="r") for each in await take(consumer, 20)))
+    await consumer.ack(await take(consumer, 20))
+    await consumer.close()
+    again = await bus.subscribe(topic, "s", window=20)
+    assert await is_silent(again)
