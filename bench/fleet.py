@@ -88,10 +88,12 @@ def fleet_round(on: Stage, bus: BusName, requests: int, workers: int, profile: b
     ):
         submitter.hear(READY_SECONDS)
         _submit(on, started, submitter, count=WARM_UP, total=WARM_UP)
+        submitter.hear(READY_SECONDS)
         processes = [submitter, started.coordinator, *started.workers]
         meter = Meter(on.pids() | {each.name: each.pid for each in processes})
         with meter, _sampling(processes if profile else []):
             _submit(on, started, submitter, count=requests, total=WARM_UP + requests)
+        submitter.hear(READY_SECONDS)  # rows of the outbox are kept for a second: they go after the clock has stopped
         _must_be_whole(on, WARM_UP + requests)
         profiles = {each.name: _profile(on, each) for each in processes} if profile else {}
     return Measured(f"fleet on {bus}", requests, meter.seconds, meter.cpu, profiles)
@@ -160,7 +162,6 @@ def _submit(on: Stage, started: Fleet, submitter: Process, *, count: int, total:
             started.must_live()
             submitter.must_live()
             time.sleep(LOOK_SECONDS)
-    submitter.hear(READY_SECONDS)
 
 
 def _must_be_whole(on: Stage, total: int) -> None:

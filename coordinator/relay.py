@@ -37,7 +37,7 @@ class Relay:
         self._store = store
         self.owner = owner
         self._topics: dict[tuple[str, str], Batcher[Outgoing, None]] = {}
-        self._delete = Batcher(self._delete_rows, max_size=2000, linger=FORGET_SECONDS)
+        self._delete = Batcher(self._delete_rows, max_size=50_000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def publish(self, row: OutboxRow) -> None:
