@@ -42,22 +42,15 @@ class Relay:
 
     async def publish(self, row: OutboxRow) -> None:
         """Publishes a row just committed. An error is not the caller's: the row stays, and the sweep takes it."""
-        try:
-            await self._send(row)
-        except BusError as error:
-            log.warning("not published yet, left to the sweep: %s", error)
-            return
-        task = asyncio.create_task(self._forget(row.outbox_id))
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
-        _PUBLISHED_DIRECTLY.inc()
+        if await self._publish(row):
+            _PUBLISHED_DIRECTLY.inc()
 
     async def sweep(self) -> None:
         """Publishes what others have left, for ever."""
         while True:
             try:
                 await self._sweep_once()
-            except (StoreUnavailable, BusError) as error:
+            except StoreUnavailable as error:
                 log.warning("the outbox waits: %s", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -68,9 +61,22 @@ class Relay:
 
     async def _sweep_once(self) -> None:
         while rows := await self._store.claim_outbox(self.owner, limit=SWEEP_ROWS, lease_seconds=LEASE_SECONDS):
-            await asyncio.gather(*map(self._send, rows))
-            await self._store.published([row.outbox_id for row in rows])
-            PUBLISHED.labels("sweep").inc(len(rows))
+            published = await asyncio.gather(*map(self._publish, rows))
+            PUBLISHED.labels("sweep").inc(sum(published))
+            if not all(published):
+                return
+
+    async def _publish(self, row: OutboxRow) -> bool:
+        """Whether the broker has confirmed it; then its row goes, a moment later."""
+        try:
+            await self._send(row)
+        except BusError as error:
+            log.warning("not published yet, left to the sweep: %s", error)
+            return False
+        task = asyncio.create_task(self._forget(row.outbox_id))
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)
+        return True
 
     async def _send(self, row: OutboxRow) -> None:
         key = (row.topic, row.subscription)
