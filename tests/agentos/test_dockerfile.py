@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agentos.readiness import free_port
+from agentos.readiness import free_port, wait_until_ready
 from tests.agentos.stand_ins import using, wait_gone
 from tests.agentos.test_up import ask
 
@@ -155,8 +156,7 @@ def test_as_the_seed_starts_it_it_answers_on_port_by_way_of_pulsar(
         image, port, PULSAR_URL=pulsar_address["pulsar_url"], PULSAR_TOKEN="", RES_TOPIC_NAME=f"res-{port}"
     ):
         url = f"http://127.0.0.1:{port}"
-        with urllib.request.urlopen(f"{url}/ready") as ready:
-            assert ready.status == 200
+        asyncio.run(wait_until_ready(url, ["mock"]))
         assert ask(f"{url}/api/v1", "mock")["object"] == "chat.completion"
 
 

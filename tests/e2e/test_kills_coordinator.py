@@ -49,18 +49,24 @@ async def folded_between(fleet: Fleet, least: int, below: int) -> bool:
 
 
 async def test_answers_to_a_killed_gateway_are_folded_by_another(own_fleet: Fleet, provider: Provider) -> None:
-    provider.delay = 1.0
+    provider.delay = 5.0
     first, second = own_fleet.coordinator(), own_fleet.coordinator()
     await own_fleet.start(first, second, own_fleet.worker(API_URL=provider.url))
     before = await own_fleet.counts()
     async with own_fleet.client(first) as client:
         asking = [asyncio.create_task(ask(client, own_fleet.model)) for _ in range(20)]
         await provider.call(19)
+        # What is still in the outbox would be published, and called, a second time.
+        await until(lambda: outbox_is_empty(own_fleet), "every publication is confirmed and forgotten")
         first.kill()
         ends = await asyncio.gather(*asking, return_exceptions=True)
     assert all(isinstance(end, openai.APIConnectionError) for end in ends)
     added = await own_fleet.folded(progress=20, since=before)
     assert added == Counts(tasks=20, progress=20, ledger=20, outbox=0)
+
+
+async def outbox_is_empty(fleet: Fleet) -> bool:
+    return (await fleet.counts()).outbox == 0
 
 
 async def test_what_a_killed_coordinator_had_committed_is_published_by_another(own_fleet: Fleet) -> None:
