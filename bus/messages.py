@@ -6,18 +6,29 @@ renamed or removed. Bodies of OpenAI requests and responses stay as they are, by
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
+from bus.billing import Client, Provider, RequestDetails, Stages, Timestamps
 from core.errors import BadMessage
 
 # The default of raw fields: the field is missing. (A union of Raw and None cannot be decoded.)
 MISSING = msgspec.Raw(b"")
 
-Outcome = Literal["completed", "failed", "cancelled", "expired", "retried"]
+Outcome = Literal["completed", "failed", "cancelled", "expired", "retried", "quarantined", "abandoned"]
 NodeType = Literal["mock", "remote", "local"]
+# The five reasons that management knows.
+Reason = Literal[
+    "ConfigurationError",
+    "AuthenticationError",
+    "MessageQueueConnectionError",
+    "APIQuotaExceededError",
+    "GeneralError",
+]
 
 
 class TaskRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,44 +72,73 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_USAGE = Usage(0, 0, 0)
 
 
-class Timestamps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Unix times in seconds."""
-
-    submitted_at: float | None = None
-    received_at: float
-    started_at: float | None = None
-    first_token_at: float | None = None
-    finished_at: float
-
-
 class ResultMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one attempt, on the result topic. `event_id` names the attempt, everywhere and for ever.
+    """The billing event of one attempt, on the result topic: what became of it, what it used, how long it took.
 
-    `response` is the OpenAI response body, sent only for requests that carry a `task`; `response_ref` names a
-    blob that holds it where it is large. `error` is the OpenAI error object's inside, `status` its HTTP status.
-    `reached_provider`: the attempt may have cost money. `estimated`: the usage was counted by us.
+    `event_id` names the attempt, everywhere and for ever: the same event may come twice.
     """
 
     request_id: str
     usage: Usage
-    model: str
-    ai_model_name: str | None
-    ai_model_namespace: str | None
-    event_id: str
-    outcome: Outcome
-    node: str
+    model: Annotated[str, Meta(description="MODEL_NAME of the worker.")]
+    ai_model_name: Annotated[str | None, Meta(description="Name of the AIModel in Kubernetes.")]
+    ai_model_namespace: Annotated[str | None, Meta(description="Its namespace.")]
+    event_id: Annotated[str, Meta(description="Names the attempt; the same in every copy of this event.")]
+    outcome: Annotated[
+        Outcome,
+        Meta(
+            description="completed; failed: the client was told why; cancelled by whoever asked; expired: the "
+            "deadline passed; retried: given back, another attempt follows; quarantined: it took its worker down "
+            "too often and is not tried again; abandoned: another worker has the request, nobody was told."
+        ),
+    ]
+    node: Annotated[str, Meta(description="The worker, host and process id.")]
     node_type: NodeType
-    stream: bool
-    reached_provider: bool
-    estimated: bool = False
-    attempt: int = 1
-    status: int = 200
-    error: dict[str, Any] | None = None
-    response: msgspec.Raw = MISSING
-    response_ref: str | None = None
-    request_ref: str | None = None
+    stream: Annotated[bool, Meta(description="Whether chunks were asked for.")]
+    reached_provider: Annotated[bool, Meta(description="Whether the attempt may have cost money.")]
+    estimated: Annotated[bool, Meta(description="Whether the usage was counted here, not by the provider.")] = False
+    attempt: Annotated[int, Meta(description="Which delivery of the request this was, from 1.")] = 1
+    status: Annotated[int, Meta(description="HTTP status that the client was told, or would have been.")] = 200
+    error: Annotated[dict[str, Any] | None, Meta(description="The inside of an OpenAI error object.")] = None
+    response: Annotated[msgspec.Raw, Meta(description="The OpenAI response; only for requests with a `task`.")] = (
+        MISSING
+    )
+    response_ref: Annotated[str | None, Meta(description="Blob with the response, where it is large.")] = None
+    request_ref: Annotated[str | None, Meta(description="Blob with the request, where it was large.")] = None
     task: TaskRef | None = None
     timestamps: Timestamps | None = None
+    stages: Stages | None = None
+    client: Client | None = None
+    request: RequestDetails | None = None
+    provider: Provider | None = None
+    node_version: Annotated[str | None, Meta(description="Version of the worker's AgentOS.")] = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the request is settled with this attempt."""
+        return self.outcome not in ("retried", "abandoned")
+
+
+class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker became unavailable for a reason that only a person can mend, or is well again. On the result topic.
+
+    Told apart from billing events by `event`. `request_id` is empty and `usage` zero: consumers that know billing
+    events alone find their fields and count nothing.
+    """
+
+    event: Annotated[Literal["unavailable", "recovered"], Meta(description="Billing events have no such field.")]
+    event_id: Annotated[str, Meta(description="Names the event; the same in every copy of it.")]
+    node: Annotated[str, Meta(description="The worker, host and process id.")]
+    node_type: NodeType
+    model: Annotated[str, Meta(description="MODEL_NAME of the worker.")]
+    ai_model_name: Annotated[str | None, Meta(description="Name of the AIModel in Kubernetes.")]
+    ai_model_namespace: Annotated[str | None, Meta(description="Its namespace.")]
+    reason: Annotated[Reason, Meta(description="Why it is, or was, unavailable.")]
+    message: Annotated[str, Meta(description="A sentence for a person; no content, no secrets.")]
+    at: Annotated[float, Meta(description="When this was told: Unix time in seconds.")]
+    since: Annotated[float, Meta(description="When it became unavailable: Unix time in seconds.")]
+    request_id: Literal[""] = ""
+    usage: Usage = NO_USAGE
 
 
 class ReplyFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +197,7 @@ _QUOTED_VALUE = re.compile(r"value (['\"]).*\1", re.DOTALL)
 _encoder = msgspec.json.Encoder()
 _request = msgspec.json.Decoder(RequestMessage)
 _result = msgspec.json.Decoder(ResultMessage)
+_node_event = msgspec.json.Decoder(NodeEvent)
 _frames = msgspec.json.Decoder(list[ReplyFrame])
 _control = msgspec.json.Decoder(Control)
 _notice: msgspec.json.Decoder[WorkerNotice | RollCall] = msgspec.json.Decoder(WorkerNotice | RollCall)
@@ -189,6 +230,17 @@ def decode_result(body: bytes) -> ResultMessage:
         return _result.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"not a result message: {_reason(error)}") from error
+
+
+def decode_event(body: bytes) -> ResultMessage | NodeEvent:
+    """Whatever is on the result topic. Raises `BadMessage`."""
+    try:
+        return decode_result(body)
+    except BadMessage:
+        # Few messages are node events: billing events, which lack nothing, do not pay for the question.
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return _node_event.decode(body)
+        raise
 
 
 def decode_frames(body: bytes) -> list[ReplyFrame]:
