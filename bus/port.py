@@ -21,6 +21,10 @@ CLAIM_CHECK_BYTES = 1 << 20
 
 # Property that counts deliveries which ended in a nack. Pulsar's own count does not survive a republication.
 ATTEMPT_PROPERTY = "agentos-attempt"
+# Property that counts deliveries whose consumer died, for the same reason.
+CRASHES_PROPERTY = "agentos-crashes"
+# Property of a republication: when the message was first published, in Unix seconds.
+PUBLISHED_PROPERTY = "agentos-published-at"
 # Property of a dead letter: why it is one, for a person.
 REASON_PROPERTY = "agentos-reason"
 
@@ -34,13 +38,19 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A message received and not yet settled. `attempt` is 1 at first and grows with every nack."""
+    """A message received and not yet settled.
+
+    `attempt` is 1 at first and grows with every nack. `published_at` is when the message was first published, in Unix
+    seconds by the broker's clock. `crashes` counts earlier deliveries whose consumer died before it settled them.
+    """
 
     topic: str
     body: bytes
     properties: Mapping[str, str]
     attempt: int
     handle: Any  # the adapter's own
+    published_at: float
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,13 @@ class Publisher(Protocol):
 class Subscription(Protocol):
     """A consumer of one Shared subscription. At most `window` deliveries are unsettled at any time."""
 
+    def allow(self, count: int) -> None:
+        """From now on at most `count` deliveries (0 to `window`, which is allowed at first) are unsettled at once.
+
+        After a reduction what the broker has sent already may still come: one, or `prefetch`. After `pause` this
+        does nothing.
+        """
+
     async def receive(self) -> list[Delivery]:
         """Waits for at least one delivery; returns as many as have arrived. Raises `BusClosed` after `close`."""
 
@@ -85,8 +102,13 @@ class Subscription(Protocol):
         The delivery after `max_attempts` nacks goes to the dead-letter topic instead, with `reason`.
         """
 
+    async def give_back(self, delivery: Delivery) -> None:
+        """Lets go of it: it returns to the topic at once (Pulsar: within half a second) for any consumer, and counts
+        neither as an attempt nor as a crash.
+        """
+
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        """Settles as hopeless: moved to the dead-letter topic with `reason` as a property."""
+        """Settles as hopeless: moved to the dead-letter topic with `reason` and its counts as properties."""
 
     async def pause(self) -> None:
         """Takes nothing more. What has come and was not received goes back at once; what was received can still be
@@ -159,3 +181,13 @@ def dead_letter_topic(topic: str, subscription: str) -> str:
 
 
 DEAD_LETTER_SUBSCRIPTION = "dead-letters"
+
+
+def dead_letter_properties(delivery: Delivery, reason: str) -> dict[str, str]:
+    """Those of the message, its counts and the reason. A dead letter's own publication is when it became one."""
+    kept = {name: value for name, value in delivery.properties.items() if name != PUBLISHED_PROPERTY}
+    return kept | {
+        ATTEMPT_PROPERTY: str(delivery.attempt),
+        CRASHES_PROPERTY: str(delivery.crashes),
+        REASON_PROPERTY: reason,
+    }

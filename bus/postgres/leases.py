@@ -111,4 +111,4 @@ async def _give_back(connection: asyncpg.Connection) -> Any:
     dead = [row["id"] for row in await connection.fetch(_DEAD, LEASE_SECONDS, LOCK_CLASS)]
     if dead:
         logging.getLogger(__name__).warning("bus: %d consumers are dead; their messages go to others", len(dead))
-        await release(connection, dead)
+        await release(connection, dead, crashed=True)

@@ -60,7 +60,7 @@ class Pools:
         """Ends these consumers and gives their messages back."""
         with named():
             async with self._quick.acquire(timeout=CONNECT_TIMEOUT) as connection:
-                await release(connection, consumers)
+                await release(connection, consumers, crashed=False)
 
     async def close(self) -> None:
         for pool in (self._durable, self._quick):
@@ -71,16 +71,20 @@ class Pools:
                 pool.terminate()
 
 
-async def release(connection: asyncpg.Connection, consumers: list[int]) -> None:
-    """Two statements: the second sees every claim that was committed before the first locked the consumers."""
+async def release(connection: asyncpg.Connection, consumers: list[int], *, crashed: bool) -> None:
+    """`crashed`: their messages remember it.
+
+    Two statements: the second sees every claim that was committed before the first locked the consumers."""
     async with connection.transaction():
         gone = await connection.fetch("delete from agentos_bus.consumers where id = any ($1) returning id", consumers)
         await connection.execute(
             "with back as ("
-            "  update agentos_bus.messages set consumer_id = null where consumer_id = any ($1)"
+            "  update agentos_bus.messages set consumer_id = null, crashes = crashes + $2"
+            "  where consumer_id = any ($1)"
             "  returning subscription_id"
             ") select pg_notify('agentos_bus.' || id, '') from (select distinct subscription_id as id from back) t",
             [row["id"] for row in gone],
+            int(crashed),
         )
 
 

@@ -39,6 +39,8 @@ create table agentos_bus.messages (
     subscription_id integer not null,
     consumer_id     integer,
     attempt         integer not null default 1,
+    crashes         integer not null default 0,
+    published_at    timestamptz not null default now(),
     visible_at      timestamptz,
     properties      text not null,
     body            bytea not null,
@@ -70,24 +72,32 @@ alter table agentos_bus.blobs alter column data set storage external;
 alter table agentos_bus.frames alter column data set storage external;
 """
 
+# For tables that an earlier version made. What that version's processes write and read stays right beside it.
+_UPGRADE = """
+alter table agentos_bus.messages
+    add column if not exists crashes integer not null default 0,
+    add column if not exists published_at timestamptz not null default now()
+"""
+_FIRST_COLUMN, _NEWEST_COLUMN = "id", "published_at"
 
 # By plain queries: to_regclass and its like may answer from a cache that has not heard of others' commits.
 _HAS_SCHEMA = "select exists (select from pg_namespace where nspname = 'agentos_bus')"
-_HAS_TABLES = """
+_HAS_COLUMN = """
 select exists (
-    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'agentos_bus' and c.relname = 'messages'
+    select from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'agentos_bus' and c.relname = 'messages' and a.attname = $1 and not a.attisdropped
 )
 """
 
 
 async def ensure_schema(connection: asyncpg.Connection) -> None:
     """Makes what is missing, all of it or nothing. A role with rights on an existing schema alone is enough."""
-    if await connection.fetchval(_HAS_TABLES):
+    if await connection.fetchval(_HAS_COLUMN, _NEWEST_COLUMN):
         return
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1, $2)", LOCK_CLASS, _SETUP_LOCK)
-        if await connection.fetchval(_HAS_TABLES):
+        if await connection.fetchval(_HAS_COLUMN, _FIRST_COLUMN):
+            await connection.execute(_UPGRADE)
             return
         if not await connection.fetchval(_HAS_SCHEMA):
             await connection.execute("create schema agentos_bus")

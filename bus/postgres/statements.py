@@ -49,7 +49,7 @@ with claimed as (
         order by m.id limit $3
         for update of m skip locked
     ))
-    returning id, body, properties, attempt
+    returning id, body, properties, attempt, date_part('epoch', published_at), crashes
 )
 select claimed.*, (
     select count(*) > $3 from (

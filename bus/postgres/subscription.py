@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Delivery, dead_letter_topic
+from bus.port import DEAD_LETTER_SUBSCRIPTION, Delivery, dead_letter_properties, dead_letter_topic
 from bus.postgres import statements
 from bus.postgres.leases import Leases
 from bus.postgres.line import FIRST_PAUSE, LONGEST_PAUSE, Line
@@ -106,8 +106,18 @@ class PostgresSubscription:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""
         topic = dead_letter_topic(self._topic, self._name)
         await self._patiently(lambda: statements.ensure_subscription(self._pools, topic, DEAD_LETTER_SUBSCRIPTION))
-        properties = statements.encode_properties({**delivery.properties, REASON_PROPERTY: reason})
+        properties = statements.encode_properties(dead_letter_properties(delivery, reason))
         await self._settle(delivery, statements.DEAD_LETTER, topic, properties)
+
+    async def give_back(self, delivery: Delivery) -> None:
+        """See `bus.port.Subscription`. Waits for Postgres where it is away."""
+        self._must_be_open()
+        await self._return([delivery.handle])
+
+    def allow(self, count: int) -> None:
+        """See `bus.port.Subscription`."""
+        self._window = count
+        self._wake.set()
 
     async def pause(self) -> None:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""
@@ -118,10 +128,7 @@ class PostgresSubscription:
             # Not cancelled: a claim under way would be committed without our knowing what it took.
             await asyncio.wait([self._claiming])
         arrived, self._arrived = self._arrived, []
-        claims = [delivery.handle for delivery in arrived]
-        for consumer, ids in _by_consumer(claims).items():
-            await self._patiently(partial(self._pools.quick, statements.GIVE_BACK, ids, consumer))
-        self._settled(claims)
+        await self._return([delivery.handle for delivery in arrived])
 
     async def close(self) -> None:
         """See `bus.port.Subscription`. While Postgres is away there is nothing to give back: the end of the
@@ -215,12 +222,11 @@ class PostgresSubscription:
         return bool(ripened) or not joined
 
     def _take(self, consumer: int, rows: Iterable[asyncpg.Record]) -> None:
-        for message_id, body, properties, attempt, _ in rows:
+        for message_id, body, text, attempt, published_at, crashes, _ in rows:
             claim = Claim(message_id, consumer)
             self._held.add(claim)
-            self._arrived.append(
-                Delivery(self._topic, body, statements.decode_properties(properties), attempt, claim)
-            )
+            properties = statements.decode_properties(text)
+            self._arrived.append(Delivery(self._topic, body, properties, attempt, claim, published_at, crashes))
         self._changed.set()
 
     async def _send_acks(self) -> None:
@@ -239,6 +245,12 @@ class PostgresSubscription:
         # Let go first: by the time the statement has returned, the message may be in our hands again.
         self._settled([delivery.handle])
         await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
+
+    async def _return(self, claims: Iterable[Claim]) -> None:
+        held = [claim for claim in claims if claim in self._held]
+        self._settled(held)
+        for consumer, ids in _by_consumer(held).items():
+            await self._patiently(partial(self._pools.quick, statements.GIVE_BACK, ids, consumer))
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self._held.difference_update(claims)

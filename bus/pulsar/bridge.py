@@ -76,7 +76,7 @@ class Window:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size  # written by the loop
         self._taken = 0  # written by the listener's thread
         self._freed = 0  # written by the loop
         self._open = True
@@ -98,9 +98,10 @@ class Window:
         self._freed += count
         self._changed.set()
 
-    def shut(self) -> None:
-        """On the loop: no room for any further message."""
-        self._size = 0
+    def resize(self, size: int) -> None:
+        """On the loop. With 0 there is no room for any further message."""
+        self.size = size
+        self._changed.set()
 
     def open_for_ever(self) -> None:
         """Lets the listener's thread go, now and always, so that the consumer can be closed."""
@@ -109,4 +110,4 @@ class Window:
         self._changed.set()
 
     def _full(self) -> bool:
-        return self._open and self._taken - self._freed >= self._size
+        return self._open and self._taken - self._freed >= self.size

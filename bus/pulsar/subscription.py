@@ -8,16 +8,19 @@ The listener's thread may be blocked for long, so each subscription has a client
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pulsar
 
 from bus.port import (
     ATTEMPT_PROPERTY,
+    CRASHES_PROPERTY,
     DEAD_LETTER_SUBSCRIPTION,
-    REASON_PROPERTY,
+    PUBLISHED_PROPERTY,
     Delivery,
     Outgoing,
+    dead_letter_properties,
     dead_letter_topic,
 )
 from bus.pulsar.attachment import Attachment
@@ -26,7 +29,7 @@ from bus.pulsar.client import close_client
 from bus.pulsar.errors import from_exception
 from core.errors import BusClosed
 
-# The shortest delay that the client takes; nothing else here uses its own nack.
+# The shortest delay that the client takes; only what is given back uses its own nack.
 GIVE_BACK_MS = 100
 
 # Messages settled last, by their place: recognised when they are delivered again.
@@ -109,19 +112,32 @@ class PulsarSubscription(Attachment):
         if delivery.attempt >= self._max_attempts:
             await self.dead_letter(delivery, reason=reason)
             return
-        properties = {**delivery.properties, ATTEMPT_PROPERTY: str(delivery.attempt)}
+        properties = {
+            **delivery.properties,
+            ATTEMPT_PROPERTY: str(delivery.attempt),
+            CRASHES_PROPERTY: str(delivery.crashes),
+            PUBLISHED_PROPERTY: str(delivery.published_at),
+        }
         await self._move(delivery, self._topic, Outgoing(delivery.body, properties, delay))
 
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         topic = dead_letter_topic(self._topic, self._subscription)
         await self._ensure(topic, DEAD_LETTER_SUBSCRIPTION)
-        await self._move(delivery, topic, Outgoing(delivery.body, {**delivery.properties, REASON_PROPERTY: reason}))
+        await self._move(delivery, topic, Outgoing(delivery.body, dead_letter_properties(delivery, reason)))
+
+    async def give_back(self, delivery: Delivery) -> None:
+        self._require_open()
+        self._return([delivery.handle])
+
+    def allow(self, count: int) -> None:
+        if not self._paused:
+            self._window.resize(count)
 
     async def pause(self) -> None:
         self._require_open()
+        self.allow(0)
         self._paused = True
-        self._window.shut()
-        self._give_back()
+        self._return_unseen()
 
     def _release(self) -> None:
         # A consumer cannot be closed while its listener is blocked.
@@ -146,15 +162,22 @@ class PulsarSubscription(Attachment):
         return self._consumer
 
     def _ring(self) -> None:
-        if self._paused:
-            self._give_back()
+        if not self._window.size and not self.closed:
+            self._return_unseen()
         self._arrived.set()
 
-    def _give_back(self) -> None:
-        """What has come and will not be received. It is not counted as an attempt: nobody has looked at it."""
-        for message in self._mailbox.take():
-            if not self.closed and self._consumer is not None and (delivery := self._deliver(message)):
-                self._consumer.negative_acknowledge(self._held.pop(delivery.handle))
+    def _return_unseen(self) -> None:
+        """What has come and will not be received."""
+        deliveries = [self._deliver(message) for message in self._mailbox.take()]
+        self._return([delivery.handle for delivery in deliveries if delivery])
+
+    def _return(self, places: Sequence[bytes]) -> None:
+        consumer = self._require_open()
+        for place in places:
+            message_id = self._held.pop(place, None)
+            if message_id is not None:
+                consumer.negative_acknowledge(message_id)
+                self._window.free(1)
 
     def _hear(self, _consumer: pulsar.Consumer, message: pulsar.Message) -> None:
         """In the listener's thread."""
@@ -182,6 +205,23 @@ class PulsarSubscription(Attachment):
             self._window.free(1)
             return None
         properties: dict[str, str] = message.properties()
-        nacks = properties.get(ATTEMPT_PROPERTY, "")
-        attempt = 1 + (int(nacks) if nacks.isdecimal() else 0)
-        return Delivery(self._topic, message.data(), properties, attempt, place)
+        attempt = 1 + _count(properties, ATTEMPT_PROPERTY)
+        crashes = _count(properties, CRASHES_PROPERTY)
+        return Delivery(
+            self._topic, message.data(), properties, attempt, place, _published_at(message, properties), crashes
+        )
+
+
+def _count(properties: Mapping[str, str], name: str) -> int:
+    """0 also where a stranger wrote something else."""
+    text = properties.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _published_at(message: pulsar.Message, properties: Mapping[str, str]) -> float:
+    first = properties.get(PUBLISHED_PROPERTY)
+    with contextlib.suppress(ValueError):
+        if first is not None:
+            return float(first)
+    milliseconds: int = message.publish_timestamp()
+    return milliseconds / 1000

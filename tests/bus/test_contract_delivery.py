@@ -58,6 +58,33 @@ async def test_a_settled_delivery_makes_room_for_the_next(bus: Bus, topic: str) 
     assert bodies == [b"0", b"1", b"2"]
 
 
+async def test_a_consumer_takes_as_many_as_it_is_allowed(bus: Bus, topic: str) -> None:
+    consumer = await bus.subscribe(topic, "s", window=3)
+    await publish(bus, topic, *numbered(10))
+    held = await take(consumer, 3)
+    consumer.allow(1)
+    await consumer.ack(held[:2])
+    assert await is_silent(consumer)
+    await consumer.ack(held[2:])
+    assert len(await take(consumer, 1)) == 1
+    consumer.allow(3)
+    assert len(await take(consumer, 2)) == 2
+    assert await is_silent(consumer)
+
+
+async def test_a_consumer_that_is_allowed_nothing_leaves_all_to_others(connect: Connect, topic: str) -> None:
+    bus = await connect()
+    shut = await bus.subscribe(topic, "s", window=5)
+    shut.allow(0)
+    other = await (await connect()).subscribe(topic, "s", window=3)
+    await publish(bus, topic, *numbered(10))
+    assert len(await take(other, 3)) == 3
+    assert await is_silent(shut)
+    shut.allow(2)
+    assert len(await take(shut, 2)) == 2
+    assert await is_silent(shut)
+
+
 async def test_a_message_published_before_there_is_a_consumer_waits_for_it(connect: Connect, topic: str) -> None:
     bus = await connect()
     await bus.ensure_subscription(topic, "s")

@@ -79,6 +79,7 @@ async def test_a_closed_subscription_says_so(bus: Bus, topic: str) -> None:
         consumer.ack([delivery]),
         consumer.nack(delivery, delay=0, reason="r"),
         consumer.dead_letter(delivery, reason="r"),
+        consumer.give_back(delivery),
     ):
         with pytest.raises(BusClosed):
             await action

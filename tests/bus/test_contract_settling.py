@@ -8,7 +8,10 @@ import time
 import pytest
 
 from bus.port import (
+    ATTEMPT_PROPERTY,
+    CRASHES_PROPERTY,
     DEAD_LETTER_SUBSCRIPTION,
+    PUBLISHED_PROPERTY,
     REASON_PROPERTY,
     Backlog,
     Bus,
@@ -78,6 +81,7 @@ async def test_a_nack_delivers_again_after_its_delay_and_counts(bus: Bus, topic:
     second = await one(consumer)
     assert time.monotonic() - nacked >= 1.5
     assert (first.attempt, second.attempt, second.body) == (1, 2, b"x")
+    assert abs(second.published_at - first.published_at) < 0.001
     assert second.properties["kept"] == "yes"
 
 
@@ -102,6 +106,8 @@ async def test_the_last_nack_moves_the_message_to_the_dead_letters_with_its_reas
     assert letter.body == b"x"
     assert letter.properties["kept"] == "yes"
     assert letter.properties[REASON_PROPERTY] == "failure 3"
+    assert (letter.properties[ATTEMPT_PROPERTY], letter.properties[CRASHES_PROPERTY]) == ("3", "0")
+    assert PUBLISHED_PROPERTY not in letter.properties
     assert await is_silent(consumer)
 
 
@@ -112,6 +118,33 @@ async def test_a_dead_letter_is_moved_at_once_and_kept_until_somebody_looks(bus:
     assert await is_silent(consumer)
     letter = await one(await dead_letters(bus, topic))
     assert (letter.body, letter.properties[REASON_PROPERTY]) == (b"not json", 'not JSON: "line"\n')
+
+
+async def test_a_delivery_tells_when_it_was_published(bus: Bus, topic: str) -> None:
+    await bus.ensure_subscription(topic, "s")
+    await publish(bus, topic, b"x")
+    published = time.time()
+    await asyncio.sleep(1)
+    delivery = await one(await bus.subscribe(topic, "s", window=1))
+    assert abs(delivery.published_at - published) < 0.5
+
+
+async def test_what_is_given_back_goes_to_others_at_once_and_counts_nothing(connect: Connect, topic: str) -> None:
+    bus = await connect()
+    full = await bus.subscribe(topic, "s", window=2)
+    await publish(bus, topic, b"0", b"1")
+    [back, kept] = await take(full, 2)
+    full.allow(1)
+    other = await (await connect()).subscribe(topic, "s", window=10)
+    given = time.monotonic()
+    await full.give_back(back)
+    again = await one(other)
+    assert time.monotonic() - given < 1
+    assert (again.body, again.attempt, again.crashes) == (back.body, 1, 0)
+    await full.give_back(back)
+    await full.ack([back, kept])
+    assert await is_silent(other)
+    await other.ack([again])
 
 
 async def test_the_backlog_tells_ready_delayed_and_in_flight_apart(bus: Bus, topic: str) -> None:

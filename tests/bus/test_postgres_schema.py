@@ -35,6 +35,22 @@ async def test_many_who_connect_at_once_make_one_schema(empty_database: str) -> 
         await bus.close()
 
 
+async def test_tables_of_an_earlier_version_are_brought_up_to_date_with_what_is_in_them(empty_database: str) -> None:
+    bus = await PostgresBus.connect(empty_database)
+    await bus.ensure_subscription("t", "s")
+    await (await bus.publisher("t")).publish([Outgoing(b"x")])
+    await bus.close()
+    owner = await asyncpg.connect(empty_database)
+    await owner.execute("alter table agentos_bus.messages drop column crashes, drop column published_at")
+    await owner.close()
+    for bus in await asyncio.gather(*(PostgresBus.connect(empty_database) for _ in range(3))):
+        await bus.close()
+    again = await PostgresBus.connect(empty_database)
+    [delivery] = await take(await again.subscribe("t", "s", window=1), 1)
+    assert (delivery.body, delivery.crashes) == (b"x", 0)
+    await again.close()
+
+
 async def test_rights_on_the_schema_alone_are_enough(
     role: tuple[str, asyncpg.Connection], empty_database: str
 ) -> None:
