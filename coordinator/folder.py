@@ -10,11 +10,11 @@ from functools import partial
 
 import msgspec
 
-from bus.messages import ResultMessage, decode_result
+from bus.messages import NodeEvent, ResultMessage, decode_event
 from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
-from coordinator.metrics import FOLDED
+from coordinator.metrics import FOLDED, NODE_EVENTS
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
 from store import Answer, Epoch, Folded, FoldOutcome, Store
 
@@ -47,15 +47,22 @@ class Folder:
                 await self._settle(subscription, deliveries[start : start + BATCH])
 
     async def _settle(self, subscription: Subscription, batch: Sequence[Delivery]) -> None:
-        good: list[tuple[Delivery, ResultMessage]] = []
+        good: list[Delivery] = []
+        results: list[ResultMessage] = []
         for delivery in batch:
             try:
-                good.append((delivery, decode_result(delivery.body)))
+                event = decode_event(delivery.body)
             except BadMessage as error:
                 dead_letter = partial(subscription.dead_letter, delivery, reason=str(error))
                 await patiently(dead_letter, "a dead letter")
-        await self._fold([result for _, result in good])
-        await subscription.ack([delivery for delivery, _ in good])
+                continue
+            good.append(delivery)
+            if isinstance(event, ResultMessage):
+                results.append(event)
+            else:
+                _note(event)
+        await self._fold(results)
+        await subscription.ack(good)
 
     async def _fold(self, results: Sequence[ResultMessage]) -> None:
         rows = [to_row(result, await self._response(result)) for result in results]
@@ -86,10 +93,16 @@ class Folder:
         return bytes(result.response).decode(errors="replace") or None
 
     async def _drop_blobs(self, result: ResultMessage) -> None:
-        if result.outcome != "retried":
+        if result.final:
             for reference in (result.request_ref, result.response_ref):
                 if reference is not None:
                     await patiently(partial(self._bus.drop_blob, reference), f"event {result.event_id}, folded")
+
+
+def _note(event: NodeEvent) -> None:
+    """Node events are no work done: they are told to people, not to the store."""
+    NODE_EVENTS.labels(event.event, event.reason).inc()
+    log.warning("worker %s of %s: %s (%s): %s", event.node, event.model, event.event, event.reason, event.message)
 
 
 def to_row(result: ResultMessage, response: str | None) -> Folded:
@@ -108,7 +121,7 @@ def to_row(result: ResultMessage, response: str | None) -> Folded:
     return Folded(
         event_id=result.event_id,
         request_id=result.request_id,
-        final=result.outcome != "retried",
+        final=result.final,
         reached_provider=result.reached_provider,
         task_id=task.task_id if task else None,
         node_id=task.node_id if task else None,

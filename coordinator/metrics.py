@@ -14,5 +14,6 @@ FIRST_CHUNK = Histogram(
 WAITING = Gauge("agentos_gateway_waiting", "Requests that wait for an answer now.")
 PUBLISHED = Counter("agentos_outbox_published", "Outbox rows published.", ["path"])
 FOLDED = Counter("agentos_folded", "Result events folded, by what became of them.", ["outcome"])
+NODE_EVENTS = Counter("agentos_node_events", "Workers that told of an outage or its end.", ["event", "reason"])
 FROM_STORE = Counter("agentos_gateway_answers_from_store", "Answers whose frames were lost.")
 INTERRUPTED = Counter("agentos_gateway_interrupted", "Streams that ended by name because frames were lost.")

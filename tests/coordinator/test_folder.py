@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from bus import messages
-from bus.messages import MISSING, ResultMessage, TaskRef, Usage
+from bus.messages import MISSING, NodeEvent, ResultMessage, TaskRef, Usage
 from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Outgoing, dead_letter_topic
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.folder import Folder
 from core.errors import BlobMissing
 from store import Answer, Epoch, Store
+from tests.store.helpers import count as rows
 
 TOPIC = "results"
 PATIENCE = 20.0
@@ -99,12 +101,53 @@ async def test_what_is_no_result_goes_to_the_dead_letters_and_the_others_are_fol
         assert "not a result message" in (await letters.receive())[0].properties[REASON_PROPERTY]
 
 
-async def test_a_retried_attempt_settles_nothing(road: Road) -> None:
+@pytest.mark.parametrize("outcome", ["retried", "abandoned"])
+async def test_an_attempt_that_others_follow_settles_nothing(road: Road, outcome: str) -> None:
     task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
-    await road.publish(event(task_id, event_id="e1", outcome="retried"), event(task_id, event_id="e2"))
-    await road.answer()
+    reference = await road.bus.put_blob(b"{}")
+    await road.publish(
+        event(task_id, event_id="e1", outcome=outcome, request_ref=reference), event(task_id, event_id="e2")
+    )
+    _, answer = await road.answer()
+    assert msgspec.json.decode(answer.result)["outcome"] == "completed"
     await road.drained()
     assert road.answers.empty()
+    assert await road.bus.get_blob(reference) == b"{}"  # the next attempt needs it
+
+
+async def test_a_quarantined_request_is_settled(road: Road) -> None:
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(event(task_id, outcome="quarantined", response=MISSING, error={"code": "quarantined"}))
+    assert msgspec.json.decode((await road.answer())[1].result)["outcome"] == "quarantined"
+
+
+async def test_node_events_are_counted_and_acked_and_leave_no_row(road: Road, store_url: str) -> None:
+    def count() -> float:
+        labels = {"event": "unavailable", "reason": "APIQuotaExceededError"}
+        return REGISTRY.get_sample_value("agentos_node_events_total", labels) or 0
+
+    before = count()
+    told = NodeEvent(
+        event="unavailable",
+        event_id="n1",
+        node="n",
+        node_type="remote",
+        model="m",
+        ai_model_name="a",
+        ai_model_namespace="ns",
+        reason="APIQuotaExceededError",
+        message="The quota of this model's upstream is used up.",
+        at=2.5,
+        since=1.5,
+    )
+    task_id = await road.store.create_task(0, "t", "{}", epoch=Epoch(0, 0))
+    await road.publish(messages.encode(told), event(task_id))
+    assert (await road.answer())[0] == task_id
+    await road.drained()
+    assert count() == before + 1
+    assert await rows(store_url, "ledger") == 1  # that of the attempt
+    letters = dead_letter_topic(TOPIC, FOLD_SUBSCRIPTION)
+    assert not any(vars_of(await road.bus.backlog(letters, DEAD_LETTER_SUBSCRIPTION)))
 
 
 async def test_a_large_response_comes_from_its_blob_which_is_dropped_then(road: Road) -> None:
