@@ -19,11 +19,14 @@ ALLOWED = {
 }
 # Decisions do no I/O: these files import nothing that could.
 PURE = [
+    "bus/billing.py",
     "bus/messages.py",
     "bus/topics.py",
     "coordinator/noderesult.py",
     "coordinator/openai.py",
     "core/errors.py",
+    "core/liveness.py",
+    "workernode/billing.py",
     "workernode/classify.py",
     "workernode/stream.py",
 ]

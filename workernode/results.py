@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from bus import messages
-from bus.messages import NO_USAGE, Outcome, RequestMessage, ResultMessage, Timestamps, Usage
+from bus.billing import Timestamps
+from bus.messages import NO_USAGE, Outcome, RequestMessage, ResultMessage, Usage
 from bus.patience import patiently
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from core.batcher import Batcher
+from workernode.backends.base import Progress
+from workernode.billing import client_of, details_of, stages_of
 from workernode.settings import WorkerSettings
+
+
+def _version() -> str | None:
+    try:
+        return importlib.metadata.version("agentos")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return None
+
+
+NODE_VERSION = _version()
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended. `error`: the inside of an OpenAI error object. Times are Unix times in seconds."""
+    """How an attempt ended. `error`: the inside of an OpenAI error object. Times are Unix times in seconds.
+
+    `answered_at`: the backend had answered; `replied_at`: its answer had been sent on. `progress`: the call's own,
+    if there was a call.
+    """
 
     outcome: Outcome
     reached_provider: bool
@@ -30,6 +48,10 @@ class Ended:
     first_token_at: float | None = None
     error: dict[str, Any] | None = None
     response: bytes | None = None
+    admitted_at: float | None = None
+    answered_at: float | None = None
+    replied_at: float | None = None
+    progress: Progress = field(default_factory=Progress)
 
 
 class Results:
@@ -38,32 +60,41 @@ class Results:
     def __init__(self, bus: Bus, settings: WorkerSettings, node: str) -> None:
         self._bus = bus
         self._settings = settings
-        self._node = node
+        self._of_the_node: dict[str, Any] = {
+            "model": settings.model_name,
+            "ai_model_name": settings.aimodel_name or None,
+            "ai_model_namespace": settings.aimodel_namespace or None,
+            "node": node,
+            "node_type": settings.node_type,
+            "node_version": NODE_VERSION,
+        }
         self._publish: Batcher[Outgoing, None] = Batcher(self._publish_batch, max_size=500, in_flight=8)
 
     async def tell(
-        self, request: RequestMessage, event_id: str, attempt: int, received_at: float, ended: Ended
+        self,
+        request: RequestMessage,
+        event_id: str,
+        attempt: int,
+        received_at: float,
+        ended: Ended,
+        *,
+        published_at: float | None = None,
+        body: Mapping[str, Any] | None = None,
+        size: int | None = None,
     ) -> None:
-        """Returns once the broker has confirmed the event."""
-        event = self._event(request, event_id, attempt, received_at, ended)
-        if ended.response is not None and request.task is not None:
-            event = await self._with_response(event, ended.response)
-        await self._publish.submit(Outgoing(messages.encode(event)))
+        """Returns once the broker has confirmed the event.
 
-    def _event(
-        self, request: RequestMessage, event_id: str, attempt: int, received_at: float, ended: Ended
-    ) -> ResultMessage:
-        settings = self._settings
-        return ResultMessage(
+        `published_at`: see `Delivery`. `body`: the OpenAI request, of which counts and parameters are told; `size`:
+        its length in bytes.
+        """
+        body = body or {}
+        times = _timestamps(request, received_at, ended, published_at)
+        event = ResultMessage(
+            **self._of_the_node,
             request_id=request.request_id,
             usage=ended.usage,
-            model=settings.model_name,
-            ai_model_name=settings.aimodel_name or None,
-            ai_model_namespace=settings.aimodel_namespace or None,
             event_id=event_id,
             outcome=ended.outcome,
-            node=self._node,
-            node_type=settings.node_type,
             stream=request.stream,
             reached_provider=ended.reached_provider,
             estimated=ended.estimated,
@@ -72,14 +103,15 @@ class Results:
             error=ended.error,
             request_ref=request.data_ref,
             task=request.task,
-            timestamps=Timestamps(
-                submitted_at=request.submitted_at,
-                received_at=received_at,
-                started_at=ended.started_at,
-                first_token_at=ended.first_token_at,
-                finished_at=ended.finished_at,
-            ),
+            timestamps=times,
+            stages=stages_of(times),
+            client=client_of(request.metadata, body),
+            request=details_of(body, stream=request.stream, size=size),
+            provider=ended.progress.provider(),
         )
+        if ended.response is not None and request.task is not None:
+            event = await self._with_response(event, ended.response)
+        await self._publish.submit(Outgoing(messages.encode(event)))
 
     async def _with_response(self, event: ResultMessage, response: bytes) -> ResultMessage:
         if len(response) <= CLAIM_CHECK_BYTES:
@@ -95,3 +127,18 @@ class Results:
     async def _send(self, batch: list[Outgoing]) -> None:
         publisher = await self._bus.publisher(self._settings.res_topic_name, batching=True)
         await publisher.publish(batch)
+
+
+def _timestamps(request: RequestMessage, received_at: float, ended: Ended, published_at: float | None) -> Timestamps:
+    return Timestamps(
+        submitted_at=request.submitted_at,
+        published_at=published_at,
+        received_at=received_at,
+        admitted_at=ended.admitted_at,
+        started_at=ended.started_at,
+        connected_at=ended.progress.connected_at,
+        first_token_at=ended.first_token_at or ended.progress.first_token_at,
+        answered_at=ended.answered_at,
+        replied_at=ended.replied_at,
+        finished_at=ended.finished_at,
+    )

@@ -75,6 +75,11 @@ class Assembler:
                 self._head[key] = value
 
     @property
+    def head(self) -> Mapping[str, Any]:
+        """What the answer says of itself beside its choices: id, model, usage."""
+        return self._head
+
+    @property
     def begun(self) -> bool:
         """Whether a part of an answer has arrived."""
         return bool(self._choices)

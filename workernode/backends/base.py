@@ -6,19 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bus.billing import Provider
 from bus.messages import NodeType, Usage
 
 
-def nothing_used() -> Usage | None:
-    """What a call has used before anything of its answer has arrived."""
-    return None
+def nothing_yet() -> None:
+    """What is known of a call before anything of its answer has arrived."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a call has come. `usage()`: what a cancelled stream has used so far, estimated; None if nothing."""
+    """How far a call has come, for whoever bills it, however it ends.
 
-    usage: Callable[[], Usage | None] = nothing_used
+    `usage()`: what a cancelled stream has used so far, estimated; None if nothing. `provider()`: who was called and
+    what they said of themselves. `connected_at`: a connection was there and the request left; `first_token_at`: the
+    first part of the answer arrived; both Unix times in seconds.
+    """
+
+    usage: Callable[[], Usage | None] = nothing_yet
+    provider: Callable[[], Provider | None] = nothing_yet
+    connected_at: float | None = None
+    first_token_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

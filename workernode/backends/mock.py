@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from bus.messages import NodeType, Usage
 from core.errors import ConfigurationError
 from workernode.backends.base import Answer, Call, Sink
+from workernode.billing import provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import CallFailed
 from workernode.settings import WorkerSettings
@@ -44,6 +46,7 @@ class MockBackend:
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         outcome = next(self._outcomes)
+        call.progress.connected_at = time.time()
         if outcome == "hang":
             await asyncio.sleep(self._settings.call_timeout_seconds)
             raise CallFailed(lost(Loss.CALL_TIME))
@@ -56,12 +59,13 @@ class MockBackend:
     async def _answer(self, call: Call, sink: Sink | None, *, drop: bool) -> Answer:
         prompt, said = prompt_words(call.body), self._words[: len(self._words) // 2] if drop else self._words
         usage = Usage(prompt, len(said), prompt + len(said))
-        first_token_at = time.time()
+        first_token_at = call.progress.first_token_at = time.time()
         head = {
             "id": "chatcmpl-" + call.request_id,
             "created": int(first_token_at),
             "model": call.body.get("model") or self._settings.model_name,
         }
+        call.progress.provider = partial(provider_of, "mock", 200, None, head)
         if sink is not None:
             await self._stream(head, said, sink, call, prompt)
         elif self._settings.mock_tokens_per_second:

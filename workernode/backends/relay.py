@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from bus.messages import Usage
-from workernode.backends.base import Answer, Sink
+from workernode.backends.base import Answer, Progress, Sink
 from workernode.classify import Loss, error_object, lost, refused
 from workernode.errors import CallFailed
 from workernode.stream import (
@@ -28,9 +29,12 @@ _decode = msgspec.json.Decoder().decode
 
 
 class StreamRelay:
-    """One streamed answer. Chunks go to `sink` byte for byte, but the usage that the client did not ask for."""
+    """One streamed answer. Chunks go to `sink` byte for byte, but the usage that the client did not ask for.
 
-    def __init__(self, body: dict[str, Any], sink: Sink | None, *, secret: str) -> None:
+    `progress` hears of the first token.
+    """
+
+    def __init__(self, body: dict[str, Any], sink: Sink | None, *, progress: Progress, secret: str) -> None:
         self.done = False
         self._body = body
         self._sink = sink
@@ -38,7 +42,13 @@ class StreamRelay:
         self._tell_usage = asks_for_usage(body)
         self._events = EventParser()
         self._whole = Assembler()
-        self._first_token_at: float | None = None
+        self._progress = progress
+        self._plain: dict[str, Any] | None = None
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """What the answer, or the part of it that has arrived, says of itself."""
+        return self._whole.head if self._plain is None else self._plain
 
     def feed(self, piece: bytes) -> None:
         """Takes bytes as they arrive. Raises `CallFailed` for an error or nonsense within the stream."""
@@ -52,7 +62,7 @@ class StreamRelay:
         if not self._whole.begun or not (self.done or self._whole.finished):
             raise CallFailed(lost(Loss.HALF_STREAM), usage=self.partial_usage())
         response = self._whole.answer()
-        return _answer(response, self._body, self._first_token_at)
+        return _answer(response, self._body, self._progress.first_token_at)
 
     def plain(self, data: bytes) -> Answer:
         """A whole answer at once; turned into chunks where a stream was asked for. Raises `CallFailed`."""
@@ -61,11 +71,13 @@ class StreamRelay:
             raise self._refusal(response["error"])
         if response is None or not _has_choices(response):
             raise CallFailed(lost(Loss.NOT_AN_ANSWER))
+        self._plain = response
         if self._sink is None:
             return _answer(response, self._body, None, data)
         for chunk in chunks_of(response, with_usage=self._tell_usage):
             self._sink.chunk(_encode(chunk))
-        return _answer(response, self._body, time.time(), data)
+        self._progress.first_token_at = time.time()
+        return _answer(response, self._body, self._progress.first_token_at, data)
 
     def partial_usage(self) -> Usage | None:
         """What a broken stream has used, estimated; None if nothing had arrived."""
@@ -83,8 +95,8 @@ class StreamRelay:
             raise CallFailed(lost(Loss.NOT_AN_ANSWER), usage=self.partial_usage())
         if chunk.get("error"):
             raise self._refusal(chunk["error"])
-        if self._first_token_at is None and carries_text(chunk):
-            self._first_token_at = time.time()
+        if self._progress.first_token_at is None and carries_text(chunk):
+            self._progress.first_token_at = time.time()
         self._whole.add(chunk)
         if self._sink is not None and (self._tell_usage or not is_usage_chunk(chunk)):
             self._sink.chunk(event)

@@ -7,15 +7,18 @@ import contextlib
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 
 from bus.messages import NodeType
 from core.errors import ConfigurationError
-from workernode.backends.base import Answer, Call, Sink
+from workernode.backends.base import Answer, Call, Progress, Sink
 from workernode.backends.relay import StreamRelay, error_of
+from workernode.billing import address_of, provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import BackendUnavailable, CallFailed
 
@@ -68,6 +71,7 @@ class RemoteBackend:
         self.node_type = node_type
         self.slots = slots
         self._base = base_address(url)
+        self._address = address_of(self._base)
         self._key = key.strip()  # keys read from files end in a newline
         self._plain = aiohttp.ClientTimeout(total=call_timeout, sock_connect=CONNECT_SECONDS)
         self._stream = aiohttp.ClientTimeout(total=call_timeout, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout)
@@ -103,16 +107,21 @@ class RemoteBackend:
             raise BackendUnavailable(f"the upstream refuses API_KEY: status {status}")
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
-        relay = StreamRelay(call.body, sink if call.stream else None, secret=self._key)
-        call.progress.usage = relay.partial_usage
+        progress = call.progress
+        relay = StreamRelay(call.body, sink if call.stream else None, progress=progress, secret=self._key)
+        progress.usage = relay.partial_usage
+        progress.provider = partial(provider_of, self._address)
         try:
             async with self._opened().post(
                 f"{self._base}/v1/chat/completions",
-                data=_encode(upstream_body(call)),
+                data=_Body(_encode(upstream_body(call)), progress),
                 headers=self._headers(call.headers),
                 timeout=self._stream if call.stream else self._plain,
                 allow_redirects=False,
             ) as response:
+                progress.provider = lambda: provider_of(
+                    self._address, response.status, response.headers.get("x-request-id"), relay.head
+                )
                 return await self._answer(response, relay)
         except (aiohttp.ClientError, TimeoutError) as error:
             kind = loss_of(error)
@@ -143,6 +152,18 @@ class RemoteBackend:
         if self._session is None:
             raise BackendUnavailable("the backend is not started")
         return self._session
+
+
+class _Body(aiohttp.BytesPayload):
+    """A request's body that knows when it leaves: a connection is there by then. A trace of aiohttp's costs more."""
+
+    def __init__(self, body: bytes, progress: Progress) -> None:
+        super().__init__(body)
+        self._progress = progress
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._progress.connected_at = time.time()
+        await super().write_with_length(writer, content_length)
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
