@@ -14,11 +14,14 @@ from coordinator.completion import Completions
 from coordinator.models import Models
 from coordinator.openai import model_object, unknown_model
 from core.errors import AgentOSError
+from core.liveness import Liveness
 from core.probes import probes
 
 
-def gateway_app(completions: Completions, models: Models, ready: Callable[[], Awaitable[None]]) -> Starlette:
-    """The ASGI application. `ready`: see `core.probes`."""
+def gateway_app(
+    completions: Completions, models: Models, ready: Callable[[], Awaitable[None]], liveness: Liveness
+) -> Starlette:
+    """The ASGI application. `ready`, `liveness`: see `core.probes`."""
 
     async def list_models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [model_object(model) for model in await models.all()]})
@@ -40,7 +43,7 @@ def gateway_app(completions: Completions, models: Models, ready: Callable[[], Aw
         routes=[
             Mount("/v1", routes=api),
             Mount("/api/v1", routes=api),
-            *probes(ready),
+            *probes(ready, liveness),
         ],
         exception_handlers={HTTPException: _http_error, AgentOSError: _our_error},
     )

@@ -23,6 +23,8 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.waiters import Ending, Waiters
 from core import http, log
 from core.errors import BadMessage, StoreUnavailable
+from core.liveness import Liveness
+from core.loopwatch import LoopWatch
 from core.run import Stop, run
 from store import Store
 
@@ -44,6 +46,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     then the relay forgets what it has published; the fold's unacked results go to the next coordinator.
     """
     async with contextlib.AsyncExitStack() as stack:
+        watch = stack.enter_context(LoopWatch())
         listener = http.listen(settings.host, settings.port)
         stack.callback(listener.close)
         store = await Store.connect(settings.database_url.get_secret_value())
@@ -55,10 +58,12 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             bus_url=settings.bus_url,
         )
         stack.push_async_callback(bus.close)
-        await _serve(settings, stop, store, bus, listener)
+        await _serve(settings, stop, store, bus, listener, watch.liveness)
 
 
-async def _serve(settings: CoordinatorSettings, stop: Stop, store: Store, bus: Bus, listener: socket.socket) -> None:
+async def _serve(
+    settings: CoordinatorSettings, stop: Stop, store: Store, bus: Bus, listener: socket.socket, liveness: Liveness
+) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     waiters = Waiters()
     models = Models(bus, store)
@@ -84,7 +89,7 @@ async def _serve(settings: CoordinatorSettings, stop: Stop, store: Store, bus: B
             group.create_task(models.remember(), name="models"),
             group.create_task(_look_for_answers(store, waiters), name="answers"),
         ]
-        app = gateway_app(completions, models, ready)
+        app = gateway_app(completions, models, ready, liveness)
         async with http.serving(app, listener, grace=settings.grace_seconds):
             host, port = listener.getsockname()[:2]
             logger.info("coordinator %s; gateway on http://%s:%d/v1", name, host, port)

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from bus.connect import connect
 from core import http, log
 from core.errors import BusUnavailable
+from core.loopwatch import LoopWatch
 from core.probes import probes
 from core.run import Stop, run
 from workernode.backends import make_backend
@@ -28,6 +29,7 @@ def main(settings: WorkerSettings) -> int:
 async def worker(settings: WorkerSettings, stop: Stop) -> None:
     """A worker's whole life. Raises an `AgentOSError` if it cannot start or cannot go on."""
     async with contextlib.AsyncExitStack() as stack:
+        watch = stack.enter_context(LoopWatch())
         listener = http.listen(settings.host, settings.port)
         stack.callback(listener.close)
         backend = make_backend(settings)
@@ -48,7 +50,8 @@ async def worker(settings: WorkerSettings, stop: Stop) -> None:
             await backend.check()
             await bus.check()
 
-        await stack.enter_async_context(http.serving(Starlette(routes=probes(ready)), listener, grace=1))
+        app = Starlette(routes=probes(ready, watch.liveness))
+        await stack.enter_async_context(http.serving(app, listener, grace=1))
         host, port = listener.getsockname()[:2]
         logger.info("worker %s serves %s (%s)", node.name, settings.model_name, settings.node_type)
         logger.info("health and metrics on http://%s:%d", host, port)
