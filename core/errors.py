@@ -15,6 +15,7 @@
     │   ├── NotFound                no such row
     │   └── StaleEpoch              an older owner tried to write
     ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
+    ├── EndpointRefused             a message's `endpoint` may not be replied to (`workernode.errors`)
     └── CallFailed                  an upstream call ended without a usable answer (`workernode.errors`)
 
 Callers catch by level. The text of an error is for a person, never holds a prompt, a completion or a secret,

@@ -28,6 +28,7 @@ PURE = [
     "core/liveness.py",
     "workernode/billing.py",
     "workernode/classify.py",
+    "workernode/endpoint_policy.py",
     "workernode/stream.py",
 ]
 IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}

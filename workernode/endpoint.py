@@ -3,6 +3,9 @@
 The formats are those of the earlier system: `{"request_id", "data"}` by POST; over the WebSocket one text message a
 chunk, `{"request_id", "end": false, "data"}`, the last with `"end": true`. An error goes the same way, with the
 OpenAI error object as `data`.
+
+A reply that the endpoint does not take is dropped with a warning: the result topic tells all the same. What the
+endpoint answers is not read.
 """
 
 from __future__ import annotations
@@ -18,13 +21,18 @@ import msgspec
 
 from bus import messages
 from bus.messages import EndpointChunk, EndpointReply, RequestMessage
+from workernode.errors import EndpointRefused
+from workernode.metrics import UNREPLIED
 
 log = logging.getLogger(__name__)
 
 POST_TRIES = 3
 POST_PAUSE_SECONDS = 0.2
+# A whole plain reply with its tries; of a streamed one the opening, each chunk, and all that is left at its end.
 REPLY_SECONDS = 30.0
 UNSENT_CHUNKS = 10_000
+# The largest message that an endpoint may send us over the WebSocket.
+ANSWER_BYTES = 1 << 12
 
 
 def websocket_address(endpoint: str) -> str:
@@ -39,6 +47,13 @@ def post_address(endpoint: str) -> str:
     parts = urlsplit(endpoint)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return urlunsplit(parts._replace(scheme=scheme))
+
+
+def _dropped(request_id: str, error: Exception | str) -> None:
+    refused = isinstance(error, EndpointRefused)
+    UNREPLIED.labels("refused" if refused else "failed").inc()
+    why = error if refused or isinstance(error, str) else type(error).__name__
+    log.warning("request %s: the endpoint did not take the reply: %s", request_id, why)
 
 
 def _error(error: dict[str, Any]) -> msgspec.Raw:
@@ -69,26 +84,30 @@ class EndpointPost:
 
     async def _post(self, data: msgspec.Raw) -> None:
         body = messages.encode(EndpointReply(request_id=self._request_id, data=data))
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                problem = await self._tries(body)
+        except (EndpointRefused, TimeoutError) as error:
+            problem = error
+        if problem is not None:
+            _dropped(self._request_id, problem)
+
+    async def _tries(self, body: bytes) -> Exception | str | None:
         for attempt in range(1, POST_TRIES + 1):
             problem = await self._try(body)
-            if problem is None:
-                return
-            if attempt < POST_TRIES:
-                await asyncio.sleep(POST_PAUSE_SECONDS * 2**attempt)
-        log.warning("request %s: the endpoint did not take the reply: %s", self._request_id, problem)
+            if problem is None or attempt == POST_TRIES:
+                break
+            await asyncio.sleep(POST_PAUSE_SECONDS * 2**attempt)
+        return problem
 
-    async def _try(self, body: bytes) -> str | None:
+    async def _try(self, body: bytes) -> Exception | str | None:
         try:
             async with self._session.post(
-                self._address,
-                data=body,
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=REPLY_SECONDS),
+                self._address, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
             ) as response:
                 return None if response.status < 300 else f"status {response.status}"
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            return type(error).__name__
+        except (aiohttp.ClientError, ValueError) as error:
+            return error
 
 
 class EndpointSocket:
@@ -125,22 +144,29 @@ class EndpointSocket:
             try:
                 self._unsent.put_nowait(chunk)
             except asyncio.QueueFull:
-                log.warning("request %s: the endpoint reads too slowly; its reply is cut", self._request_id)
-                self._writer.cancel()
+                self._cut(self._writer)
 
     async def _end(self, last: EndpointChunk) -> None:
         self._put(last)
         if self._writer is not None:
-            await asyncio.wait([self._writer])
+            _, unfinished = await asyncio.wait([self._writer], timeout=REPLY_SECONDS)
+            for writer in unfinished:
+                self._cut(writer)
+
+    def _cut(self, writer: asyncio.Task[None]) -> None:
+        _dropped(self._request_id, "it reads too slowly")
+        writer.cancel()
 
     async def _write(self) -> None:
         try:
-            async with self._session.ws_connect(
-                self._address, timeout=aiohttp.ClientWSTimeout(ws_close=REPLY_SECONDS), max_msg_size=1 << 16
-            ) as socket:
+            async with asyncio.timeout(REPLY_SECONDS):
+                socket = await self._session.ws_connect(
+                    self._address, timeout=aiohttp.ClientWSTimeout(ws_close=REPLY_SECONDS), max_msg_size=ANSWER_BYTES
+                )
+            async with socket:
                 await self._write_all(socket)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.warning("request %s: the endpoint did not take the reply: %s", self._request_id, type(error).__name__)
+        except (aiohttp.ClientError, EndpointRefused, TimeoutError, OSError, ValueError) as error:
+            _dropped(self._request_id, error)
 
     async def _write_all(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The errors of backends (see the tree in core.errors)."""
+"""The errors of backends and of replies (see the tree in core.errors)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from workernode.classify import Verdict
 
 class BackendUnavailable(AgentOSError):
     """The backend cannot serve calls now; the text says why."""
+
+
+class EndpointRefused(AgentOSError):
+    """A message's `endpoint` is none that may be replied to, or leads elsewhere; the text says why."""
 
 
 class CallFailed(AgentOSError):

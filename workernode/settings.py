@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bus.topics import RESULT_TOPIC
 from core.settings import Settings, known_as
+from workernode.endpoint_policy import EndpointPolicy
 
 
 class WorkerSettings(Settings):
@@ -36,6 +37,9 @@ class WorkerSettings(Settings):
     grace_seconds: float = Field(default=30, ge=0, description="Time to finish calls after SIGTERM.")
     call_timeout_seconds: float = Field(default=600, gt=0, description="Longest call.")
     idle_timeout_seconds: float = Field(default=120, gt=0, description="Longest silence of an upstream.")
+    endpoint_allow: str = Field(
+        default="", description="Endpoints replied to: names with *, addresses, networks, host:port; empty: all."
+    )
     mock_text: str = Field(default="This is a fixed answer from the mock backend.", description="Mock: the answer.")
     mock_delay_seconds: float = Field(default=0, ge=0, description="Mock: time to the first token.")
     mock_tokens_per_second: float = Field(default=0, ge=0, description="Mock: speed of the answer; 0: at once.")
@@ -51,4 +55,5 @@ class WorkerSettings(Settings):
             raise ValueError("API_URL: is missing; NODE_TYPE=remote needs the address of an OpenAI-compatible API")
         if self.node_type == "local" and not (self.model_file or self.api_url):
             raise ValueError("AGENTOS_MODEL_FILE: is missing; NODE_TYPE=local needs a GGUF file or a llamafile")
+        EndpointPolicy(self.endpoint_allow)  # raises ConfigurationError
         return self
