@@ -17,6 +17,8 @@ from bench.talk import configuration, say, told
 from bus.connect import connect
 from bus.topics import model_subscription, model_topic
 from coordinator.relay import LEASE_SECONDS, Relay
+from coordinator.tracing import Traces
+from core.telemetry import NO_TRACING
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 # Requests of one commit, and commits under way at once.
@@ -91,7 +93,8 @@ async def main(given: dict[str, Any]) -> None:
         stack.push_async_callback(store.close)
         bus = await connect(**given["bus"])
         stack.push_async_callback(bus.close)
-        submitter = Submitter(store, Relay(bus, store, owner="bench-" + uuid.uuid4().hex), given["model"])
+        relay = Relay(bus, store, "bench-" + uuid.uuid4().hex, Traces(NO_TRACING, "postgresql"))
+        submitter = Submitter(store, relay, given["model"])
         say(ready=True)
         while order := await asyncio.to_thread(told):
             await submitter.submit(order["count"])

@@ -44,7 +44,8 @@ class RequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """A request on `model-<name>`. Programs outside send the first five fields alone.
 
     `data` is the OpenAI request body; `{}` where `data_ref` names a blob that holds it. `deadline` and
-    `submitted_at` are Unix times in seconds.
+    `submitted_at` are Unix times in seconds. `traceparent` is W3C's; the message's property of that name means the
+    same where the field is missing.
     """
 
     request_id: str
@@ -57,6 +58,7 @@ class RequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     data_ref: str | None = None
     deadline: float | None = None
     submitted_at: float | None = None
+    traceparent: str | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

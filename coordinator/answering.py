@@ -8,7 +8,7 @@ import msgspec
 
 from bus.messages import ReplyFrame
 from coordinator.exchange import Exchange
-from coordinator.metrics import FIRST_CHUNK, FROM_STORE, INTERRUPTED
+from coordinator.metrics import FROM_STORE, INTERRUPTED, first_token
 from coordinator.noderesult import decode_node_result
 from coordinator.openai import ChatBody, as_chunks, error_body, server_error
 from coordinator.waiters import Ending, Interrupted, Waiter
@@ -40,8 +40,8 @@ async def answer(exchange: Exchange, chat: ChatBody, waiter: Waiter, began: floa
         if event.stored:
             waiter.expects_store = True
             continue
-        if not waiter.passed_on:
-            FIRST_CHUNK.labels(chat.model).observe(time.perf_counter() - began)
+        if not waiter.passed_on and chat.stream and event.status == 200:
+            first_token(chat.model).observe(time.perf_counter() - began)
         waiter.passed_on = True
         await _pass_on(exchange, chat, event)
         if event.end:

@@ -21,7 +21,7 @@ from bus.port import Bus
 from bus.topics import control_channel, model_subscription, model_topic
 from coordinator.answering import answer
 from coordinator.exchange import Exchange
-from coordinator.metrics import DURATION, REQUESTS, WAITING
+from coordinator.metrics import WAITING, duration, requests
 from coordinator.models import Models
 from coordinator.openai import (
     ChatBody,
@@ -33,9 +33,11 @@ from coordinator.openai import (
 )
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.settings import CoordinatorSettings
+from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiter, Waiters
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
+from core.telemetry import Span
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Completions:
         waiters: Waiters,
         models: Models,
         reply_channel: str,
+        traces: Traces,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -65,6 +68,7 @@ class Completions:
         self._waiters = waiters
         self._models = models
         self._reply_channel = reply_channel
+        self._traces = traces
         self._submit: Batcher[Submission, Submitted] = Batcher(store.submit, max_size=500, in_flight=2)
         self._side_tasks: set[asyncio.Task[None]] = set()
 
@@ -72,6 +76,7 @@ class Completions:
         """The ASGI entry."""
         exchange = Exchange(receive, send)
         began = time.perf_counter()
+        span = self._traces.request(scope)
         model = "unknown"
         try:
             body = await exchange.body(scope, self._settings.max_body_bytes)
@@ -80,19 +85,22 @@ class Completions:
                 raise unknown_model(chat.model)
             model = chat.model
             with WAITING.track_inprogress():
-                await self._complete(exchange, chat, body, began)
+                await self._complete(exchange, chat, body, began, span.traceparent)
         except RequestRefused as refusal:
             await exchange.whole(refusal.status, error_body(refusal.error))
         except StoreUnavailable:
             await exchange.whole(_NO_STORE.status, error_body(_NO_STORE.error))
-        REQUESTS.labels(model, exchange.status).inc()
-        DURATION.labels(model).observe(time.perf_counter() - began)
+        requests(model, exchange.status).inc()
+        duration(model, exchange.error_type).observe(time.perf_counter() - began)
+        self._traces.answered(span, model, exchange)
 
-    async def _complete(self, exchange: Exchange, chat: ChatBody, body: bytes, began: float) -> None:
+    async def _complete(
+        self, exchange: Exchange, chat: ChatBody, body: bytes, began: float, traceparent: str | None
+    ) -> None:
         request_id = exchange.request_id = "req_" + secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         with self._waiters.register(request_id, loop.time()) as waiter:
-            await self._send_out(waiter, chat, body)
+            await self._send_out(waiter, chat, body, traceparent)
             timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
             exchange.when_gone(lambda: waiter.put(Ending.GONE))
             try:
@@ -106,8 +114,11 @@ class Completions:
             if not answered:
                 self._cancel(chat.model, request_id)
 
-    async def _send_out(self, waiter: Waiter, chat: ChatBody, body: bytes) -> None:
+    async def _send_out(self, waiter: Waiter, chat: ChatBody, body: bytes, traceparent: str | None) -> None:
         now = time.time()
+        topic = model_topic(chat.model)
+        # Begun before the commit: whoever publishes the message in the end, it names this span.
+        span = self._traces.send(topic, waiter.request_id, traceparent)
         envelope = RequestMessage(
             request_id=waiter.request_id,
             data=msgspec.Raw(b"{}"),
@@ -115,13 +126,14 @@ class Completions:
             reply_channel=self._reply_channel,
             deadline=now + self._settings.request_timeout_seconds,
             submitted_at=now,
+            traceparent=span.traceparent,
         )
         submission = Submission(
             user_id=0,
             task_type=TASK_TYPE,
             description=msgspec.json.encode({"nodes": [{"id": NODE_ID, "model": chat.model}]}).decode(),
             node_id=NODE_ID,
-            topic=model_topic(chat.model),
+            topic=topic,
             subscription=model_subscription(chat.model),
             envelope=_without_data(envelope),
             body=body.decode(),
@@ -141,7 +153,11 @@ class Completions:
             envelope=submission.envelope,
             body=submission.body,
         )
-        self._aside(self._relay.publish(row), "publish")
+        self._aside(self._publish(row, span), "publish")
+
+    async def _publish(self, row: OutboxRow, span: Span) -> None:
+        published = await self._relay.publish(row)
+        span.end(None if published else "unpublished")
 
     def _cancel(self, model: str, request_id: str) -> None:
         self._aside(self._send_cancel(model, request_id), "cancel")

@@ -20,12 +20,13 @@ EVENTS = [
 
 
 class Exchange:
-    """`started`: a part of the answer has left. `status`: what was answered (499: the client had left).
-    `request_id`: told to the client in `x-request-id`, as OpenAI does.
+    """`started`: a part of the answer has left. `status`: what was answered (499: the client had left). `broken`: a
+    stream of status 200 ended with an error. `request_id`: told to the client in `x-request-id`, as OpenAI does.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.started = False
+        self.broken = False
         self.status = 499
         self.request_id = ""
         self._receive = receive
@@ -49,6 +50,13 @@ class Exchange:
                 raise too_large(limit)
             if not message.get("more_body"):
                 return b"".join(parts)
+
+    @property
+    def error_type(self) -> str:
+        """Why it failed, a name of few; empty where all is well."""
+        if self.broken:
+            return "interrupted"
+        return str(self.status) if self.status >= 400 else ""
 
     def when_gone(self, tell: Callable[[], None]) -> None:
         """Calls `tell` if the client leaves before `finish`."""
@@ -74,6 +82,7 @@ class Exchange:
 
     async def break_off(self, error: dict[str, Any]) -> None:
         """Ends a stream with an error event instead of `[DONE]`, as OpenAI does."""
+        self.broken = True
         await self._stream(b"data: %b\n\n" % error_body(error), end=True)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:

@@ -14,7 +14,8 @@ from bus.messages import NodeEvent, ResultMessage, decode_event
 from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
-from coordinator.metrics import FOLDED, NODE_EVENTS
+from coordinator.metrics import FOLDED, NODE_EVENTS, streamed
+from coordinator.tracing import Traces
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
 from store import Answer, Epoch, Folded, FoldOutcome, Store
 
@@ -32,11 +33,12 @@ OnAnswer = Callable[[int, Answer], None]
 class Folder:
     """Consumes the result topic."""
 
-    def __init__(self, bus: Bus, store: Store, topic: str, on_answer: OnAnswer) -> None:
+    def __init__(self, bus: Bus, store: Store, topic: str, on_answer: OnAnswer, traces: Traces) -> None:
         self._bus = bus
         self._store = store
         self._topic = topic
         self._on_answer = on_answer
+        self._traces = traces
 
     async def run(self) -> None:
         """Folds until cancelled. What is not acked by then is folded by the next coordinator."""
@@ -61,7 +63,10 @@ class Folder:
                 results.append(event)
             else:
                 _note(event)
+        spans = self._traces.fold(self._topic, good)
         await self._fold(results)
+        for span in spans:
+            span.end()
         await subscription.ack(good)
 
     async def _fold(self, results: Sequence[ResultMessage]) -> None:
@@ -72,6 +77,7 @@ class Folder:
         for result, row, outcome in zip(results, rows, outcomes, strict=True):
             if outcome is FoldOutcome.FOLDED and row.task_id is not None:
                 self._on_answer(row.task_id, Answer(row.result, row.response))
+                _time_per_token(result)
             await self._drop_blobs(result)
 
     async def _when_available(self, rows: Sequence[Folded]) -> list[FoldOutcome]:
@@ -97,6 +103,14 @@ class Folder:
             for reference in (result.request_ref, result.response_ref):
                 if reference is not None:
                     await patiently(partial(self._bus.drop_blob, reference), f"event {result.event_id}, folded")
+
+
+def _time_per_token(result: ResultMessage) -> None:
+    times, provider = result.timestamps, result.provider
+    if result.stream and result.outcome == "completed" and times and times.first_token_at and times.answered_at:
+        model = provider.model if provider else None
+        seconds = times.answered_at - times.first_token_at
+        streamed(result.model, model or result.model, result.usage.completion_tokens, max(seconds, 0.0))
 
 
 def _note(event: NodeEvent) -> None:

@@ -20,8 +20,9 @@ from coordinator.gateway import gateway_app
 from coordinator.models import Models
 from coordinator.relay import Relay
 from coordinator.settings import CoordinatorSettings
+from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiters
-from core import http, log
+from core import http, log, telemetry
 from core.errors import BadMessage, StoreUnavailable
 from core.liveness import Liveness
 from core.loopwatch import LoopWatch
@@ -47,6 +48,8 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     """
     async with contextlib.AsyncExitStack() as stack:
         watch = stack.enter_context(LoopWatch())
+        tracing = telemetry.tracing("agentos-coordinator")
+        stack.push_async_callback(tracing.close)
         listener = http.listen(settings.host, settings.port)
         stack.callback(listener.close)
         store = await Store.connect(settings.database_url.get_secret_value())
@@ -58,17 +61,24 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             bus_url=settings.bus_url,
         )
         stack.push_async_callback(bus.close)
-        await _serve(settings, stop, store, bus, listener, watch.liveness)
+        traces = Traces(tracing, "pulsar" if settings.pulsar_url else "postgresql")
+        await _serve(settings, stop, store, bus, listener, watch.liveness, traces)
 
 
 async def _serve(
-    settings: CoordinatorSettings, stop: Stop, store: Store, bus: Bus, listener: socket.socket, liveness: Liveness
+    settings: CoordinatorSettings,
+    stop: Stop,
+    store: Store,
+    bus: Bus,
+    listener: socket.socket,
+    liveness: Liveness,
+    traces: Traces,
 ) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     waiters = Waiters()
     models = Models(bus, store)
-    relay = Relay(bus, store, owner=name)
-    folder = Folder(bus, store, settings.res_topic_name, waiters.take_folded)
+    relay = Relay(bus, store, name, traces)
+    folder = Folder(bus, store, settings.res_topic_name, waiters.take_folded, traces)
     channel = reply_channel(name)
 
     async def ready() -> None:
@@ -76,7 +86,14 @@ async def _serve(
         await bus.check()
 
     completions = Completions(
-        settings=settings, bus=bus, store=store, relay=relay, waiters=waiters, models=models, reply_channel=channel
+        settings=settings,
+        bus=bus,
+        store=store,
+        relay=relay,
+        waiters=waiters,
+        models=models,
+        reply_channel=channel,
+        traces=traces,
     )
     # Before anything can be published: a result without a subscription would be lost.
     await bus.ensure_subscription(settings.res_topic_name, FOLD_SUBSCRIPTION)

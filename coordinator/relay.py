@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from bus.messages import TaskRef, encode
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from coordinator.metrics import PUBLISHED
+from coordinator.tracing import Traces
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
 from store import OutboxRow, Store
@@ -32,18 +33,20 @@ _PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
 class Relay:
     """Publishes outbox rows: fresh ones from memory, left ones by `sweep`."""
 
-    def __init__(self, bus: Bus, store: Store, owner: str) -> None:
+    def __init__(self, bus: Bus, store: Store, owner: str, traces: Traces) -> None:
         self._bus = bus
         self._store = store
         self.owner = owner
+        self._traces = traces
         self._topics: dict[tuple[str, str], Batcher[Outgoing, None]] = {}
         self._delete = Batcher(self._delete_rows, max_size=50_000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
-    async def publish(self, row: OutboxRow) -> None:
-        """Publishes a row just committed. An error is not the caller's: the row stays, and the sweep takes it."""
-        if await self._publish(row):
-            _PUBLISHED_DIRECTLY.inc()
+    async def publish(self, row: OutboxRow) -> bool:
+        """Publishes a row just committed; whether it could. If not, the row stays, and the sweep takes it."""
+        published = await self._publish(row)
+        _PUBLISHED_DIRECTLY.inc(published)
+        return published
 
     async def sweep(self) -> None:
         """Publishes what others have left, for ever."""
@@ -61,10 +64,16 @@ class Relay:
 
     async def _sweep_once(self) -> None:
         while rows := await self._store.claim_outbox(self.owner, limit=SWEEP_ROWS, lease_seconds=LEASE_SECONDS):
-            published = await asyncio.gather(*map(self._publish, rows))
+            published = await asyncio.gather(*map(self._publish_left, rows))
             PUBLISHED.labels("sweep").inc(sum(published))
             if not all(published):
                 return
+
+    async def _publish_left(self, row: OutboxRow) -> bool:
+        span = self._traces.send_again(row)
+        published = await self._publish(row)
+        span.end(None if published else "unpublished")
+        return published
 
     async def _publish(self, row: OutboxRow) -> bool:
         """Whether the broker has confirmed it; then its row goes, a moment later."""

@@ -14,7 +14,9 @@ from bus.messages import MISSING, NodeEvent, ResultMessage, TaskRef, Usage
 from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Outgoing, dead_letter_topic
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.folder import Folder
+from coordinator.tracing import Traces
 from core.errors import BlobMissing
+from core.telemetry import NO_TRACING
 from store import Answer, Epoch, Store
 from tests.store.helpers import count as rows
 
@@ -29,7 +31,8 @@ class Road:
         self.bus = bus
         self.store = store
         self.answers: asyncio.Queue[tuple[int, Answer]] = asyncio.Queue()
-        self.folder = Folder(bus, store, TOPIC, lambda task, answer: self.answers.put_nowait((task, answer)))
+        traces = Traces(NO_TRACING, "postgresql")
+        self.folder = Folder(bus, store, TOPIC, lambda task, answer: self.answers.put_nowait((task, answer)), traces)
 
     async def publish(self, *bodies: bytes) -> None:
         publisher = await self.bus.publisher(TOPIC, batching=True)
