@@ -1,7 +1,7 @@
 """What an upstream's refusal or failure means: may the request be tried again, when, and what its client is told.
 
 Pure: statuses, error objects, headers, the time and the random numbers come in; a verdict goes out. The table is
-that of the OpenAI API: https://platform.openai.com/docs/guides/error-codes.
+that of the OpenAI API: https://platform.openai.com/docs/guides/error-codes. docs/errors.md prints it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-# The longest wait that an upstream may impose, in seconds: a wrong header must not park a request for a year.
-LONGEST_WAIT = 3600.0
+from workernode.limits.availability import Fault
+from workernode.limits.headers import wait_asked_for
 
 _QUOTA = re.compile(r"insufficient_(quota|balance|credits|funds)|billing|spend")
 _OVERLOADED = re.compile(r"slow_down|overloaded")
 _SECRET = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][\w*.-]{8,}", re.IGNORECASE)
-_DURATION = re.compile(r"([\d.]+)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Retry(enum.Enum):
@@ -30,6 +27,16 @@ class Retry(enum.Enum):
     LATER = "later"  # a rate limit: once its time has come
     BACK_OFF = "back off"
     SLOWER = "slower"  # the upstream is overloaded: with longer waits
+    ELSEWHERE = "elsewhere"  # this node cannot, another one may
+
+
+class Upstream(enum.Enum):
+    """What a call says about its upstream (see `limits.availability`)."""
+
+    ANSWERED = "answered"  # it works; the fault is the request's
+    FAILED = "failed"  # so many of these in a row are an outage
+    FAULT = "fault"  # a person must mend it
+    NOTHING = "nothing"
 
 
 class Loss(enum.Enum):
@@ -43,37 +50,146 @@ class Loss(enum.Enum):
     NOT_AN_ANSWER = "not an answer"  # HTML, broken JSON, JSON of another kind
 
 
+class Refusal(enum.Enum):
+    """The classes of error answers, each with the statuses and codes that belong to it."""
+
+    REQUEST = "400, 404, 413, 422 and others of 4xx: the request's own fault; 501"
+    QUOTA = "402; 4xx with insufficient_quota or the like, billing, spend"
+    KEY = "401"
+    RIGHTS = "403"
+    MODEL = "404 model_not_found"
+    PATH = "404 without an error object"
+    RATE = "429"
+    SLOW_DOWN = "429 slow_down, overloaded"
+    OVERLOADED = "503 slow_down, overloaded; 529"
+    BUSY = "408, 409, 425; others of 4xx with `x-should-retry: true`"
+    BROKEN = "500, 502, 503, 504 and others of 5xx"
+    FINAL = "any of the five above with `x-should-retry: false`"
+
+
+class Told(NamedTuple):
+    """What the client is told in place of the upstream's own error, because it is not the client's business."""
+
+    status: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table. `counted`: against the request's attempts. `told`: None passes on the upstream's own."""
+
+    retry: Retry
+    upstream: Upstream
+    told: Told | None = None
+    counted: bool = True
+    fault: Fault | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What becomes of the request, and what its client is told if that is final.
 
-    `error` is the inside of an OpenAI error object. `retry_after`: seconds that the upstream asks for.
-    `node_unavailable`: this node can serve no request until a person mends it (key, quota, model).
+    `error` is the inside of an OpenAI error object. `retry_after`: seconds that the upstream asks for. `counted`:
+    whether the call counts against the request's attempts; if not, its deadline alone bounds it. `fault`: why this
+    node can serve no request until a person mends it (key, quota, model).
     """
 
     retry: Retry
     status: int
     error: dict[str, Any]
     retry_after: float | None = None
-    node_unavailable: bool = False
+    counted: bool = True
+    upstream: Upstream = Upstream.NOTHING
+    fault: Fault | None = None
+
+    @property
+    def node_unavailable(self) -> bool:
+        """Whether the fault is this node's."""
+        return self.fault is not None
 
 
-# Loss → status, code, message for the client. Only the whole call's limit is final: it would be reached again.
-_LOSSES = {
-    Loss.UNREACHABLE: (502, "upstream_unreachable", "The upstream of this model could not be reached."),
-    Loss.CONNECTION: (502, "upstream_connection_lost", "The connection to the upstream of this model was lost."),
-    Loss.SILENCE: (504, "upstream_timeout", "The upstream of this model sent nothing for too long."),
-    Loss.CALL_TIME: (504, "upstream_timeout", "The call to the upstream of this model took too long."),
-    Loss.HALF_STREAM: (502, "upstream_incomplete", "The upstream of this model ended its stream half way."),
-    Loss.NOT_AN_ANSWER: (502, "upstream_bad_response", "The upstream of this model sent no usable answer."),
+REFUSALS: dict[Refusal, Rule] = {
+    Refusal.REQUEST: Rule(Retry.NEVER, Upstream.ANSWERED),
+    Refusal.QUOTA: Rule(
+        Retry.ELSEWHERE,
+        Upstream.FAULT,
+        Told(502, "upstream_quota_exceeded", "The quota of this model's upstream is used up."),
+        fault=Fault(
+            "APIQuotaExceededError", "The quota or the balance of API_KEY is used up: raise it, or set another key."
+        ),
+    ),
+    Refusal.KEY: Rule(
+        Retry.ELSEWHERE,
+        Upstream.FAULT,
+        Told(502, "upstream_authentication_failed", "The upstream of this model refused the node's credentials."),
+        fault=Fault("AuthenticationError", "The upstream refuses API_KEY: set one that is valid."),
+    ),
+    Refusal.RIGHTS: Rule(
+        Retry.ELSEWHERE,
+        Upstream.FAULT,
+        Told(502, "upstream_permission_denied", "The upstream of this model denies the node access."),
+        fault=Fault("AuthenticationError", "The upstream denies API_KEY the use of this model.", sure=False),
+    ),
+    Refusal.MODEL: Rule(
+        Retry.ELSEWHERE,
+        Upstream.FAULT,
+        fault=Fault("ConfigurationError", "The upstream does not know the model: check MODEL_NAME.", sure=False),
+    ),
+    Refusal.PATH: Rule(
+        Retry.ELSEWHERE,
+        Upstream.FAULT,
+        Told(502, "upstream_not_found", "The upstream of this model does not know the path."),
+        fault=Fault("ConfigurationError", "The upstream does not know the path: check API_URL.", sure=False),
+    ),
+    Refusal.RATE: Rule(Retry.LATER, Upstream.NOTHING, counted=False),
+    Refusal.SLOW_DOWN: Rule(Retry.SLOWER, Upstream.NOTHING, counted=False),
+    Refusal.OVERLOADED: Rule(Retry.SLOWER, Upstream.NOTHING),
+    Refusal.BUSY: Rule(Retry.BACK_OFF, Upstream.ANSWERED),
+    Refusal.BROKEN: Rule(Retry.BACK_OFF, Upstream.FAILED),
+    Refusal.FINAL: Rule(Retry.NEVER, Upstream.NOTHING),
+}
+
+# Only the whole call's limit is final: it would be reached again.
+LOSSES: dict[Loss, Rule] = {
+    Loss.UNREACHABLE: Rule(
+        Retry.BACK_OFF,
+        Upstream.FAILED,
+        Told(502, "upstream_unreachable", "The upstream of this model could not be reached."),
+    ),
+    Loss.CONNECTION: Rule(
+        Retry.BACK_OFF,
+        Upstream.FAILED,
+        Told(502, "upstream_connection_lost", "The connection to the upstream of this model was lost."),
+    ),
+    Loss.SILENCE: Rule(
+        Retry.BACK_OFF,
+        Upstream.FAILED,
+        Told(504, "upstream_timeout", "The upstream of this model sent nothing for too long."),
+    ),
+    Loss.CALL_TIME: Rule(
+        Retry.NEVER,
+        Upstream.NOTHING,
+        Told(504, "upstream_timeout", "The call to the upstream of this model took too long."),
+    ),
+    Loss.HALF_STREAM: Rule(
+        Retry.BACK_OFF,
+        Upstream.FAILED,
+        Told(502, "upstream_incomplete", "The upstream of this model ended its stream half way."),
+    ),
+    Loss.NOT_AN_ANSWER: Rule(
+        Retry.BACK_OFF,
+        Upstream.FAILED,
+        Told(502, "upstream_bad_response", "The upstream of this model sent no usable answer."),
+    ),
 }
 
 
 def lost(kind: Loss) -> Verdict:
     """The verdict on a call that ended without an answer."""
-    status, code, message = _LOSSES[kind]
-    retry = Retry.NEVER if kind is Loss.CALL_TIME else Retry.BACK_OFF
-    return Verdict(retry, status, error_object(message, "upstream_error", code))
+    rule = LOSSES[kind]
+    assert rule.told is not None
+    return Verdict(rule.retry, rule.told.status, _told(rule.told), upstream=rule.upstream)
 
 
 def refused(
@@ -84,43 +200,55 @@ def refused(
     `error`: the inside of the answer's OpenAI error object, None if it has none. `headers`: names in lower case,
     or a mapping that ignores case. `now`: Unix time in seconds. `secret`: the node's key, kept out of the error.
     """
-    words = f"{error.get('code')} {error.get('type')}".lower() if error else ""
-    if mishap := _of_the_node(status, words, error is not None):
-        code, message = mishap
-        return Verdict(Retry.NEVER, 502, error_object(message, "upstream_error", code), node_unavailable=True)
     if not 400 <= status < 600:
         return lost(Loss.NOT_AN_ANSWER)
-    retry = _again(status, words, headers)
-    after = None if retry is Retry.NEVER else wait_asked_for(headers, now=now)
-    return Verdict(retry, status, _for_client(status, error, secret), after, node_unavailable=status == 404)
+    words = f"{error.get('code')} {error.get('type')}".lower() if error else ""
+    rule = REFUSALS[_of_the_node(status, words, error is not None) or _of_the_call(status, words, headers)]
+    return Verdict(
+        rule.retry,
+        rule.told.status if rule.told else status,
+        _told(rule.told) if rule.told else _for_client(status, error, secret),
+        None if rule.retry in (Retry.NEVER, Retry.ELSEWHERE) else wait_asked_for(headers, now=now),
+        rule.counted,
+        rule.upstream,
+        rule.fault,
+    )
 
 
-def _of_the_node(status: int, words: str, explained: bool) -> tuple[str, str] | None:
-    """Code and message where the fault is this node's, not the client's: its key, its rights, its money."""
+def _of_the_node(status: int, words: str, explained: bool) -> Refusal | None:
+    """The class where the fault is this node's, not the client's: its key, its rights, its money, its model."""
     if 400 <= status < 500 and (status == 402 or _QUOTA.search(words)):
-        return "upstream_quota_exceeded", "The quota of this model's upstream is used up."
-    if status == 401:
-        return "upstream_authentication_failed", "The upstream of this model refused the node's credentials."
-    if status == 403:
-        return "upstream_permission_denied", "The upstream of this model denies the node access."
+        return Refusal.QUOTA
+    if status in (401, 403):
+        return Refusal.KEY if status == 401 else Refusal.RIGHTS
     if status == 404 and not explained:
-        return "upstream_not_found", "The upstream of this model does not know the path."
-    return None
+        return Refusal.PATH
+    return Refusal.MODEL if status == 404 and "model_not_found" in words else None
 
 
-def _again(status: int, words: str, headers: Mapping[str, str]) -> Retry:
+def _of_the_call(status: int, words: str, headers: Mapping[str, str]) -> Refusal:
     asked = headers.get("x-should-retry", "").lower()
-    if asked == "false":
-        return Retry.NEVER
-    if status == 529 or (status in (429, 503) and _OVERLOADED.search(words)):
-        return Retry.SLOWER
-    if status == 429:
-        return Retry.LATER
-    if status in (408, 409, 425) or (status >= 500 and status != 501):
-        return Retry.BACK_OFF
+    kind = _by_status(status, words)
+    if kind is not Refusal.REQUEST:
+        return Refusal.FINAL if asked == "false" else kind
     # An upstream cannot talk us into repeating what the table calls hopeless.
     hopeless = status in (400, 404, 422)
-    return Retry.BACK_OFF if asked == "true" and not hopeless else Retry.NEVER
+    return Refusal.BUSY if asked == "true" and not hopeless else kind
+
+
+def _by_status(status: int, words: str) -> Refusal:
+    slow = _OVERLOADED.search(words) is not None
+    if status == 429:
+        return Refusal.SLOW_DOWN if slow else Refusal.RATE
+    if status == 529 or (status == 503 and slow):
+        return Refusal.OVERLOADED
+    if status in (408, 409, 425):
+        return Refusal.BUSY
+    return Refusal.BROKEN if status >= 500 and status != 501 else Refusal.REQUEST
+
+
+def _told(told: Told) -> dict[str, Any]:
+    return error_object(told.message, "upstream_error", told.code)
 
 
 def _for_client(status: int, error: Mapping[str, Any] | None, secret: str) -> dict[str, Any]:
@@ -140,50 +268,13 @@ def redact(text: str, secret: str) -> str:
     return _SECRET.sub("[redacted]", text.replace(secret, "[redacted]") if secret else text)
 
 
-def wait_asked_for(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that the upstream asks to wait, at most `LONGEST_WAIT`; None if it does not say."""
-    waits = (
-        _number(headers.get("retry-after-ms"), 0.001),
-        _number(headers.get("retry-after")),
-        _date(headers.get("retry-after"), now),
-        _limit_reset(headers),
-    )
-    asked = next((wait for wait in waits if wait is not None), None)
-    return None if asked is None else min(max(asked, 0.0), LONGEST_WAIT)
-
-
-def _number(text: str | None, unit: float = 1.0) -> float | None:
-    try:
-        value = float(text or "") * unit
-    except ValueError:
-        return None
-    return value if value == value else None  # a NaN is no time
-
-
-def _date(text: str | None, now: float) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp() - now if text else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _limit_reset(headers: Mapping[str, str]) -> float | None:
-    """The time until the limits that are used up are reset."""
-    resets = [
-        duration(headers.get(f"x-ratelimit-reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
-    ]
-    return max((reset for reset in resets if reset is not None), default=None)
-
-
-def duration(text: str) -> float | None:
-    """Seconds in a duration as `6m0s` or `120ms`; None if it is none."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    values = [_number(number, _SECONDS[unit]) for number, unit in parts]
-    return None if None in values else sum(value for value in values if value is not None)
+# The first and the longest wait, in seconds. Elsewhere is another node: the wait is for its having time.
+WAITS = {
+    Retry.BACK_OFF: (0.5, 30.0),
+    Retry.SLOWER: (2.0, 60.0),
+    Retry.LATER: (2.0, 60.0),
+    Retry.ELSEWHERE: (1.0, 1.0),
+}
 
 
 def delay(retry: Retry, attempt: int, retry_after: float | None, uniform: Callable[[float, float], float]) -> float:
@@ -194,5 +285,5 @@ def delay(retry: Retry, attempt: int, retry_after: float | None, uniform: Callab
     """
     if retry_after is not None:
         return retry_after + uniform(0, min(1.0, retry_after / 10))
-    first, longest = (0.5, 30.0) if retry is Retry.BACK_OFF else (2.0, 60.0)
+    first, longest = WAITS[retry]
     return uniform(0, min(longest, first * 2 ** min(attempt - 1, 16)))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,17 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workernode.classify import (
-    LONGEST_WAIT,
     Loss,
     Retry,
     delay,
-    duration,
     error_object,
     lost,
     redact,
     refused,
-    wait_asked_for,
 )
+from workernode.limits.headers import LONGEST_WAIT
 
 NOW = 1_750_000_000.0
 
@@ -31,19 +28,19 @@ def refusal(code: str | None, kind: str | None = None) -> dict[str, Any]:
 TABLE = [
     (400, "context_length_exceeded", None, Retry.NEVER, 400, False),
     (400, None, "invalid_request_error", Retry.NEVER, 400, False),
-    (400, "billing_hard_limit_reached", None, Retry.NEVER, 502, True),
-    (401, "invalid_api_key", None, Retry.NEVER, 502, True),
-    (402, None, None, Retry.NEVER, 502, True),
-    (403, None, None, Retry.NEVER, 502, True),
-    (404, "model_not_found", None, Retry.NEVER, 404, True),
+    (400, "billing_hard_limit_reached", None, Retry.ELSEWHERE, 502, True),
+    (401, "invalid_api_key", None, Retry.ELSEWHERE, 502, True),
+    (402, None, None, Retry.ELSEWHERE, 502, True),
+    (403, None, None, Retry.ELSEWHERE, 502, True),
+    (404, "model_not_found", None, Retry.ELSEWHERE, 404, True),
     (408, None, None, Retry.BACK_OFF, 408, False),
     (409, None, None, Retry.BACK_OFF, 409, False),
     (413, None, None, Retry.NEVER, 413, False),
     (422, None, None, Retry.NEVER, 422, False),
-    (429, "insufficient_quota", None, Retry.NEVER, 502, True),
-    (429, None, "insufficient_quota", Retry.NEVER, 502, True),
-    (429, "billing_not_active", None, Retry.NEVER, 502, True),
-    (429, "spend_limit_reached", None, Retry.NEVER, 502, True),
+    (429, "insufficient_quota", None, Retry.ELSEWHERE, 502, True),
+    (429, None, "insufficient_quota", Retry.ELSEWHERE, 502, True),
+    (429, "billing_not_active", None, Retry.ELSEWHERE, 502, True),
+    (429, "spend_limit_reached", None, Retry.ELSEWHERE, 502, True),
     (429, "rate_limit_exceeded", None, Retry.LATER, 429, False),
     (429, None, None, Retry.LATER, 429, False),
     (429, "slow_down", None, Retry.SLOWER, 429, False),
@@ -101,7 +98,7 @@ def test_a_status_that_is_no_answer_is_a_bad_gateway(status: int) -> None:
         (418, "true", Retry.BACK_OFF),
         (418, "", Retry.NEVER),
         (400, "true", Retry.NEVER),
-        (401, "true", Retry.NEVER),
+        (401, "true", Retry.ELSEWHERE),
     ],
 )
 def test_x_should_retry_is_heard_but_not_for_what_is_hopeless(status: int, asked: str, retry: Retry) -> None:
@@ -124,60 +121,10 @@ def test_an_ordinary_sentence_is_not_redacted() -> None:
     assert redact(sentence, "") == sentence
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
-        ({"retry-after": "Sun, 15 Jun 2025 15:06:50 GMT"}, 10.0),
-        ({"retry-after": "Sun, 15 Jun 2025 15:06:30 GMT"}, 0.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, LONGEST_WAIT),
-        ({"retry-after": "-5"}, 0.0),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
-        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}, None),
-        (
-            {
-                "x-ratelimit-remaining-requests": "0",
-                "x-ratelimit-reset-requests": "1s",
-                "x-ratelimit-remaining-tokens": "0",
-                "x-ratelimit-reset-tokens": "120ms",
-            },
-            1.0,
-        ),
-        ({"retry-after": "2", "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9s"}, 2.0),
-    ],
-)
-def test_the_wait_asked_for(headers: Mapping[str, str], seconds: float | None) -> None:
-    assert wait_asked_for(headers, now=NOW) == seconds
-
-
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "x-should-retry"]), st.text()))
 def test_no_header_confuses_the_verdict(headers: dict[str, str]) -> None:
     verdict = refused(429, None, headers, now=NOW)
     assert verdict.retry_after is None or 0 <= verdict.retry_after <= LONGEST_WAIT
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1s", 1.0),
-        ("6m0s", 360.0),
-        ("120ms", 0.12),
-        ("1h2m3.5s", 3723.5),
-        ("1d", 86400.0),
-        ("", None),
-        ("s", None),
-        ("5", None),
-        ("1s later", None),
-        ("1.2.3s", None),
-    ],
-)
-def test_durations(text: str, seconds: float | None) -> None:
-    assert duration(text) == seconds
 
 
 @pytest.mark.parametrize("kind", Loss)

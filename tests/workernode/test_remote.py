@@ -255,17 +255,17 @@ async def test_a_refused_key_is_not_the_clients_fault_and_is_not_shown(provider:
     await backend.start()
     failed = await failure(backend, make_call())
     assert (failed.status, failed.error["code"]) == (502, "upstream_authentication_failed")
-    assert (failed.retry, failed.node_unavailable) == (Retry.NEVER, True)
+    assert (failed.retry, failed.node_unavailable) == (Retry.ELSEWHERE, True)
     assert "sk-" not in json.dumps(failed.error) + str(failed)
     with pytest.raises(BackendUnavailable, match="API_KEY"):
         await backend.check()
     await backend.close()
 
 
-async def test_a_used_up_quota_is_final(provider: Provider, remote: RemoteBackend) -> None:
+async def test_a_used_up_quota_is_for_another_node(provider: Provider, remote: RemoteBackend) -> None:
     provider.script(scripts.NO_QUOTA)
     failed = await failure(remote, make_call())
-    assert (failed.status, failed.retry, failed.node_unavailable) == (502, Retry.NEVER, True)
+    assert (failed.status, failed.retry, failed.node_unavailable) == (502, Retry.ELSEWHERE, True)
 
 
 async def test_a_rate_limit_says_when_to_come_again(provider: Provider, remote: RemoteBackend) -> None:
