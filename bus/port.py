@@ -94,12 +94,13 @@ class Subscription(Protocol):
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Settles as done. A redelivery is still possible after a crash of the broker: settle idempotently."""
 
-    async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
+    async def nack(self, delivery: Delivery, *, delay: float, reason: str, counted: bool = True) -> None:
         """Settles as not done: delivered again, to any consumer, no earlier than after `delay` seconds.
 
         On Pulsar this publishes again: where a topic has several subscriptions each sees the message once more,
         so messages that may be nacked belong on topics with one subscription.
-        The delivery after `max_attempts` nacks goes to the dead-letter topic instead, with `reason`.
+        The delivery after `max_attempts` nacks goes to the dead-letter topic instead, with `reason`; those that are
+        not `counted` have no part in that.
         """
 
     async def give_back(self, delivery: Delivery) -> None:

@@ -96,7 +96,7 @@ select pg_notify('agentos_bus.' || id, '') from (select distinct subscription_id
 NACK = """
 with back as (
     update agentos_bus.messages
-    set consumer_id = null, attempt = attempt + 1,
+    set consumer_id = null, attempt = attempt + $4::int,
         visible_at = case when $3::float8 > 0 then now() + make_interval(secs => $3) end
     where id = $1 and consumer_id = $2
     returning subscription_id, visible_at

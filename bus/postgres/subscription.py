@@ -95,12 +95,12 @@ class PostgresSubscription:
         if self._acked and (self._acking is None or self._acking.done()):
             self._acking = asyncio.create_task(self._send_acks())
 
-    async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
+    async def nack(self, delivery: Delivery, *, delay: float, reason: str, counted: bool = True) -> None:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""
-        if delivery.attempt >= self._max_attempts:
+        if counted and delivery.attempt >= self._max_attempts:
             await self.dead_letter(delivery, reason=reason)
         else:
-            await self._settle(delivery, statements.NACK, max(delay, 0.0))
+            await self._settle(delivery, statements.NACK, max(delay, 0.0), int(counted))
 
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""

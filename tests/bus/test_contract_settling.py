@@ -85,6 +85,15 @@ async def test_a_nack_delivers_again_after_its_delay_and_counts(bus: Bus, topic:
     assert second.properties["kept"] == "yes"
 
 
+async def test_a_nack_that_does_not_count_leaves_the_attempts_as_they_are(bus: Bus, topic: str) -> None:
+    subscription = await bus.subscribe(topic, "s", window=1, max_attempts=1)
+    await (await bus.publisher(topic)).publish([Outgoing(b"x")])
+    for _ in range(3):
+        (delivery,) = await subscription.receive()
+        assert delivery.attempt == 1
+        await subscription.nack(delivery, delay=0.1, reason="not now", counted=False)
+
+
 async def test_a_nack_without_delay_delivers_again_at_once(bus: Bus, topic: str) -> None:
     consumer = await bus.subscribe(topic, "s", window=1)
     await publish(bus, topic, b"x")
