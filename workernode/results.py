@@ -15,6 +15,7 @@ from bus.messages import NO_USAGE, Outcome, RequestMessage, ResultMessage, Usage
 from bus.patience import patiently
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from core.batcher import Batcher
+from core.telemetry import TRACEPARENT
 from workernode.backends.base import Progress
 from workernode.billing import client_of, details_of, stages_of
 from workernode.settings import WorkerSettings
@@ -81,11 +82,12 @@ class Results:
         published_at: float | None = None,
         body: Mapping[str, Any] | None = None,
         size: int | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Returns once the broker has confirmed the event.
 
         `published_at`: see `Delivery`. `body`: the OpenAI request, of which counts and parameters are told; `size`:
-        its length in bytes.
+        its length in bytes. `traceparent`: the attempt's trace, with which the fold goes on.
         """
         body = body or {}
         times = _timestamps(request, received_at, ended, published_at)
@@ -111,7 +113,8 @@ class Results:
         )
         if ended.response is not None and request.task is not None:
             event = await self._with_response(event, ended.response)
-        await self._publish.submit(Outgoing(messages.encode(event)))
+        properties = {} if traceparent is None else {TRACEPARENT: traceparent}
+        await self._publish.submit(Outgoing(messages.encode(event), properties))
 
     async def _with_response(self, event: ResultMessage, response: bytes) -> ResultMessage:
         if len(response) <= CLAIM_CHECK_BYTES:
