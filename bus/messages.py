@@ -166,6 +166,17 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cancel: list[str]
 
 
+class KeyUse(msgspec.Struct, frozen=True):
+    """What a worker used of its provider key's limits of late: a part from 0 to 1; `held_back`: it wanted more.
+
+    `key` is a fingerprint: it names the key to those who have it, and tells nobody else anything.
+    """
+
+    key: str
+    used: float
+    held_back: bool
+
+
 class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="worker"):
     """A worker tells that it serves a model. Sent at the start, when asked, and every few seconds."""
 
@@ -174,6 +185,7 @@ class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     node_type: NodeType
     slots: int
     leaving: bool = False
+    key_use: KeyUse | None = None
 
 
 class RollCall(msgspec.Struct, frozen=True, tag="roll_call"):

@@ -1,14 +1,18 @@
 """One request at one worker: from delivery to settlement.
 
-    delivery ── not a request ──────────────► dead letter
+    delivery ── not a request ────────────────────► dead letter
        │
-       ├── cancelled before, deadline over ──► told to the client ─► result event ─► ack
+       ├── took too many workers down ────────────► told to the client ─► billing event ─► dead letter
+       ├── cancelled, too late, refused endpoint ─► told to the client ─► billing event ─► ack
+       ├── a retry beyond the budget ─────────────► back to the topic, for later
        │
-       └── call ── answered, or failed for good ─► told to the client ─► result event ─► ack
-               ├── may succeed elsewhere ─► result event `retried` if it may have cost money ─► nack with a delay
-               └── cancelled by the gateway ─► result event `cancelled` ─► ack
+       └── admitted ─ call ── answered, or failed for good ─► told to the client ─► billing event ─► ack
+              │        ├── may succeed elsewhere, or later ──► billing event `retried` ─► nack with a delay
+              │        ├── cancelled by the gateway ─────────► billing event `cancelled` ─► ack
+              │        └── the process stood still ──────────► billing event `abandoned` ─► back to the topic
+              └── not now ─► back to the topic at once
 
-Nothing is acked before its result event is confirmed by the broker. A part of an answer that a client has seen
+Nothing is acked before its billing event is confirmed by the broker. A part of an answer that a client has seen
 cannot be unseen: such an attempt is not made again.
 """
 
@@ -20,7 +24,8 @@ import random
 import secrets
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
@@ -31,22 +36,66 @@ from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from core.errors import BadMessage, BlobMissing
 from workernode.backends.base import Answer, Backend, Call
+from workernode.callmetrics import CallMetrics
 from workernode.cancels import Cancels
 from workernode.classify import Retry, Verdict, delay, error_object
-from workernode.errors import CallFailed
-from workernode.metrics import CALL_SECONDS, DEAD_LETTERS, OUTCOMES
+from workernode.endpoint_policy import EndpointPolicy
+from workernode.errors import BackendUnavailable, CallFailed, LeaseLost, NotNow
+from workernode.intake import Intake, Permit
+from workernode.lease import Lease, LeasedReply
+from workernode.metrics import DEAD_LETTERS, OUTCOMES
 from workernode.reply import Reply
 from workernode.results import Ended, Results
+from workernode.tracing import AttemptTrace, Traces
 
 log = logging.getLogger(__name__)
 
+# A message whose consumer died so often is served alone, then not again: whoever dies beside it would be suspected.
+SUSPECT_AFTER = 2
+# A message that this node is not to serve now goes back for so many seconds at most: others may be free.
+ELSEWHERE_SECONDS = 1.0
+
 CANCELLED = error_object("The request was cancelled.", "invalid_request_error", "request_cancelled")
 EXPIRED = error_object("The request's deadline passed before it was served.", "timeout_error", "deadline_exceeded")
+QUARANTINED = error_object(
+    "The request ended the process of every worker that served it; it is not tried again.",
+    "server_error",
+    "request_quarantined",
+)
 # Looked up once: for each request it would cost as much as the rest of its counting.
 _OUTCOMES = {outcome: OUTCOMES.labels(outcome) for outcome in get_args(Outcome)}
 INTERNAL = Verdict(
     Retry.BACK_OFF, 500, error_object("The worker failed to serve the request.", "server_error", "internal_error")
 )
+
+# What becomes of the message.
+Settle = Callable[[Delivery], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One delivery and what it asks for. `size`: bytes of the OpenAI request. Times are Unix times in seconds."""
+
+    delivery: Delivery
+    request: RequestMessage
+    body: dict[str, Any]
+    size: int
+    event_id: str
+    received_at: float
+    lease: Lease
+    trace: AttemptTrace
+
+    def too_late(self, at: float) -> bool:
+        """Whether its deadline has passed at that time."""
+        return self.request.deadline is not None and self.request.deadline <= at
+
+
+@dataclass(slots=True)
+class Times:
+    """When a call was admitted and begun, Unix times in seconds; None before."""
+
+    admitted_at: float | None = None
+    started_at: float | None = None
 
 
 class Attempts:
@@ -58,51 +107,57 @@ class Attempts:
         bus: Bus,
         subscription: Subscription,
         backend: Backend,
+        intake: Intake,
         results: Results,
         cancels: Cancels,
+        metrics: CallMetrics,
+        traces: Traces,
+        endpoints: EndpointPolicy,
+        make_lease: Callable[[], Lease],
         make_reply: Callable[[RequestMessage, str], Reply],
         max_attempts: int,
+        max_crashes: int,
     ) -> None:
         self._bus = bus
         self._subscription = subscription
         self._backend = backend
+        self._intake = intake
         self._results = results
         self._cancels = cancels
+        self._metrics = metrics
+        self._traces = traces
+        self._endpoints = endpoints
+        self._make_lease = make_lease
         self._make_reply = make_reply
         self._max_attempts = max_attempts
+        self._max_crashes = max_crashes
 
     async def serve(self, delivery: Delivery) -> None:
         """Serves one delivery to its end. Raises `BusError` only where the bus is closed or refuses us."""
-        received_at = time.time()
+        lease, received_at = self._make_lease(), time.time()
         try:
             request = decode_request(delivery.body)
-            body = await self._body(request)
+            body, size = await self._body(request)
         except BadMessage as error:
             log.warning("to the dead letters: %s", error)
             DEAD_LETTERS.inc()
-            reason = str(error)
-            await patiently(lambda: self._subscription.dead_letter(delivery, reason=reason), "a dead letter")
+            await self._bury(delivery, reason=str(error))
             return
         except BlobMissing:
             log.info("request %s has been served before: its body is gone", request.request_id)
             await self._subscription.ack([delivery])
             return
-        event_id = secrets.token_hex(16)
-        reply = self._make_reply(request, event_id)
+        trace = self._traces.begin(request, delivery)
+        work = Work(delivery, request, body, size, secrets.token_hex(16), received_at, lease, trace)
+        reply = LeasedReply(self._make_reply(request, work.event_id), lease)
         try:
-            ended, retry_delay = await self._attempt(delivery, request, body, reply)
-            _OUTCOMES[ended.outcome].inc()
-            if ended.outcome != "retried" or ended.reached_provider:
-                await self._results.tell(request, event_id, delivery.attempt, received_at, ended)
+            ended, settle = await self._attempt(work, reply)
+            await self._tell(work, ended)
         finally:
             await reply.close()
-        if ended.outcome == "retried":
-            nack = partial(self._subscription.nack, delivery, delay=retry_delay, reason=_reason(ended))
-            await patiently(nack, f"request {request.request_id}, to be tried again")
-        else:
-            await self._subscription.ack([delivery])
+        await settle(delivery)
 
-    async def _body(self, request: RequestMessage) -> dict[str, Any]:
+    async def _body(self, request: RequestMessage) -> tuple[dict[str, Any], int]:
         data = bytes(request.data)
         if request.data_ref is not None:
             data = await patiently(partial(self._bus.get_blob, request.data_ref), f"request {request.request_id}")
@@ -112,31 +167,74 @@ class Attempts:
             raise BadMessage(f"not a request message: {error} - in `$.data`") from error
         if not isinstance(body, dict):
             raise BadMessage("not a request message: Expected `object` - at `$.data`")
-        return body
+        return body, len(data)
 
-    async def _attempt(
-        self, delivery: Delivery, request: RequestMessage, body: dict[str, Any], reply: Reply
-    ) -> tuple[Ended, float]:
-        if self._cancels.was_cancelled(request.request_id):
-            return await self._end_early(reply, "cancelled", 499, CANCELLED), 0.0
-        if request.deadline is not None and request.deadline <= time.time():
-            return await self._end_early(reply, "expired", 504, EXPIRED), 0.0
-        call = Call(request.request_id, body, request.stream)
-        started_at = time.time()
+    async def _tell(self, work: Work, ended: Ended) -> None:
+        _OUTCOMES[ended.outcome].inc()
+        self._metrics.observe(ended)
+        work.trace.end(ended)
+        if ended.outcome in ("retried", "abandoned") and not ended.reached_provider:
+            return
+        await self._results.tell(
+            work.request,
+            work.event_id,
+            work.delivery.attempt,
+            work.received_at,
+            ended,
+            published_at=work.delivery.published_at,
+            body=work.body,
+            size=work.size,
+            traceparent=work.trace.traceparent,
+        )
+
+    async def _attempt(self, work: Work, reply: Reply) -> tuple[Ended, Settle]:
+        call, times = Call(work.request.request_id, work.body, work.request.stream), Times()
         try:
-            with CALL_SECONDS.time():
-                answer = await self._call(call, reply)
+            if early := await self._not_called(work, reply):
+                return early
+            answer = await self._cancellable(work, call, times, reply)
+            answered_at = time.time()
+            if answer is None:
+                return _cancelled(call, times), self._ack
+            await reply.answer(answer.response)
+            return _completed(answer, call, times, answered_at), self._ack
         except CallFailed as failure:
-            return await self._failed(delivery, reply, failure, started_at)
-        if answer is None:
-            used = call.progress.usage() or NO_USAGE
-            return Ended("cancelled", True, started_at, time.time(), 499, used, estimated=True, error=CANCELLED), 0.0
-        await reply.answer(answer.response)
-        return _completed(answer, started_at), 0.0
+            return await self._failed(work, call, times, reply, failure)
+        except NotNow as error:
+            log.debug("request %s goes back: %s", work.request.request_id, error)
+            return _given_back("retried", call, times), self._subscription.give_back
+        except LeaseLost as error:
+            log.warning("request %s goes back: %s", work.request.request_id, error)
+            return _given_back("abandoned", call, times), self._subscription.give_back
 
-    async def _call(self, call: Call, reply: Reply) -> Answer | None:
+    async def _not_called(self, work: Work, reply: Reply) -> tuple[Ended, Settle] | None:
+        """How it ends without a call; None if it is to be made."""
+        request, delivery = work.request, work.delivery
+        if delivery.crashes >= self._max_crashes:
+            log.error("request %s took %d workers down: to the dead letters", request.request_id, delivery.crashes)
+            reason = f"its worker's process ended {delivery.crashes} times while it was served"
+            return await _early(reply, "quarantined", 500, QUARANTINED), partial(self._bury, reason=reason)
+        if self._cancels.was_cancelled(request.request_id):
+            return await _early(reply, "cancelled", 499, CANCELLED), self._ack
+        if work.too_late(time.time()):
+            return await _early(reply, "expired", 504, EXPIRED), self._ack
+        if refusal := self._refused_endpoint(request):
+            log.warning("request %s: its endpoint %s; no call is made", request.request_id, refusal)
+            error = error_object(f"The endpoint {refusal}.", "invalid_request_error", "endpoint_refused")
+            return Ended("failed", False, None, time.time(), status=400, error=error), self._ack
+        if delivery.attempt > 1 and (wait := self._intake.waits()) > 0:
+            again = partial(self._again, pause=wait + random.uniform(0, wait), counted=False, reason="retry budget")
+            return Ended("retried", False, None, time.time()), again
+        return None
+
+    def _refused_endpoint(self, request: RequestMessage) -> str | None:
+        if request.reply_channel is not None or not request.endpoint:
+            return None
+        return self._endpoints.refusal(request.endpoint)
+
+    async def _cancellable(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer | None:
         """The backend's answer, or None if the request was cancelled on the way."""
-        running = asyncio.ensure_future(self._backend.call(call, reply if call.stream else None))
+        running = asyncio.ensure_future(self._call(work, call, times, reply))
         try:
             with self._cancels.running(call.request_id, running):
                 return await running
@@ -145,7 +243,28 @@ class Attempts:
                 return None
             running.cancel()
             raise
-        except CallFailed:
+
+    async def _call(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer:
+        async with self._intake.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
+            permit = await self._intake.admit(call)
+            times.admitted_at = time.time()
+            try:
+                work.lease.check()
+                times.started_at = time.time()
+                call.headers.update(work.trace.calling())
+                return await self._permitted(call, permit, reply)
+            finally:
+                self._intake.left(permit, call.progress)
+
+    async def _permitted(self, call: Call, permit: Permit, reply: Reply) -> Answer:
+        try:
+            answer = await self._backend.call(call, reply if call.stream else None)
+        except CallFailed as failure:
+            self._intake.failed(permit, failure)
+            raise
+        except BackendUnavailable as error:
+            raise NotNow(str(error)) from error
+        except LeaseLost:
             raise
         except Exception as error:
             # One request's surprise must not take the others' worker away; it is tried elsewhere, then failed.
@@ -153,43 +272,109 @@ class Attempts:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.critical("request %s: the backend raised %s\n%s", call.request_id, type(error).__name__, where)
             raise CallFailed(INTERNAL) from error
+        self._intake.answered(permit, answer)
+        return answer
 
     async def _failed(
-        self, delivery: Delivery, reply: Reply, failure: CallFailed, started_at: float
-    ) -> tuple[Ended, float]:
-        again = failure.retry is not Retry.NEVER and not reply.started and delivery.attempt < self._max_attempts
-        if not again:
-            await reply.fail(failure.status, failure.error)
+        self, work: Work, call: Call, times: Times, reply: Reply, failure: CallFailed
+    ) -> tuple[Ended, Settle]:
+        verdict, attempt = failure.verdict, work.delivery.attempt
+        pause = self._pause(verdict, attempt)
+        again = (
+            verdict.retry is not Retry.NEVER
+            and not reply.started
+            and (attempt < self._max_attempts or not verdict.counted)
+            and not work.too_late(time.time() + pause)
+        )
+        answered_at = time.time()
+        try:
+            if not again:
+                await reply.fail(verdict.status, verdict.error)
+        except LeaseLost:
+            return _given_back("abandoned", call, times), self._subscription.give_back
         ended = Ended(
             "retried" if again else "failed",
             failure.reached_provider,
-            started_at,
+            times.started_at,
             time.time(),
-            status=failure.status,
-            error={key: failure.error.get(key) for key in ("type", "code")} if again else failure.error,
+            status=verdict.status,
+            error={key: verdict.error.get(key) for key in ("type", "code")} if again else verdict.error,
             usage=failure.usage or NO_USAGE,
             estimated=failure.usage is not None,
+            admitted_at=times.admitted_at,
+            answered_at=answered_at,
+            replied_at=None if again else time.time(),
+            progress=call.progress,
         )
-        pause = delay(failure.retry, delivery.attempt, failure.retry_after, random.uniform) if again else 0.0
-        return ended, pause
+        reason = f"status {verdict.status}, code {verdict.error.get('code')}"
+        settle = partial(self._again, pause=pause, counted=verdict.counted, reason=reason)
+        return ended, settle if again else self._ack
 
-    async def _end_early(self, reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
-        await reply.fail(status, error)
-        return Ended(outcome, False, None, time.time(), status=status, error=error)
+    @staticmethod
+    def _pause(verdict: Verdict, attempt: int) -> float:
+        if verdict.retry is Retry.LATER:
+            # It is this node that has to wait; who has another key need not.
+            return random.uniform(0, ELSEWHERE_SECONDS)
+        return delay(verdict.retry, attempt, verdict.retry_after, random.uniform)
+
+    async def _ack(self, delivery: Delivery) -> None:
+        await self._subscription.ack([delivery])
+
+    async def _again(self, delivery: Delivery, *, pause: float, counted: bool, reason: str) -> None:
+        nack = partial(self._subscription.nack, delivery, delay=pause, reason=reason, counted=counted)
+        await patiently(nack, "a message, to be tried again")
+
+    async def _bury(self, delivery: Delivery, *, reason: str) -> None:
+        await patiently(lambda: self._subscription.dead_letter(delivery, reason=reason), "a dead letter")
 
 
-def _completed(answer: Answer, started_at: float) -> Ended:
+async def _early(reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
+    await reply.fail(status, error)
+    return Ended(outcome, False, None, time.time(), status=status, error=error, replied_at=time.time())
+
+
+def _given_back(outcome: Outcome, call: Call, times: Times) -> Ended:
+    """Nobody was told. If a call was made it may have cost money all the same."""
+    used = call.progress.usage()
+    return Ended(
+        outcome,
+        times.started_at is not None and call.progress.connected_at is not None,
+        times.started_at,
+        time.time(),
+        usage=used or NO_USAGE,
+        estimated=used is not None,
+        admitted_at=times.admitted_at,
+        progress=call.progress,
+    )
+
+
+def _cancelled(call: Call, times: Times) -> Ended:
+    return Ended(
+        "cancelled",
+        times.started_at is not None,
+        times.started_at,
+        time.time(),
+        499,
+        call.progress.usage() or NO_USAGE,
+        estimated=True,
+        error=CANCELLED,
+        admitted_at=times.admitted_at,
+        progress=call.progress,
+    )
+
+
+def _completed(answer: Answer, call: Call, times: Times, answered_at: float) -> Ended:
     return Ended(
         "completed",
         True,
-        started_at,
+        times.started_at,
         time.time(),
         usage=answer.usage,
         estimated=answer.estimated,
         first_token_at=answer.first_token_at,
         response=answer.response,
+        admitted_at=times.admitted_at,
+        answered_at=answered_at,
+        replied_at=time.time(),
+        progress=call.progress,
     )
-
-
-def _reason(ended: Ended) -> str:
-    return f"status {ended.status}, code {(ended.error or {}).get('code')}"

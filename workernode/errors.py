@@ -5,10 +5,23 @@ from __future__ import annotations
 from bus.messages import Usage
 from core.errors import AgentOSError
 from workernode.classify import Verdict
+from workernode.limits.availability import Fault
 
 
 class BackendUnavailable(AgentOSError):
-    """The backend cannot serve calls now; the text says why."""
+    """The backend cannot serve calls now; the text says why. `fault`: what only a person can mend, if it is that."""
+
+    def __init__(self, text: str, fault: Fault | None = None) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+class NotNow(AgentOSError):
+    """This node is not to make the call now; another may. The text says why."""
+
+
+class LeaseLost(AgentOSError):
+    """Another worker may have the message by now: this one tells nobody."""
 
 
 class EndpointRefused(AgentOSError):
@@ -26,6 +39,7 @@ class CallFailed(AgentOSError):
 
     def __init__(self, verdict: Verdict, *, reached_provider: bool = True, usage: Usage | None = None) -> None:
         super().__init__(f"upstream call failed: status {verdict.status}, code {verdict.error.get('code')}")
+        self.verdict = verdict
         self.status = verdict.status
         self.error = verdict.error
         self.retry = verdict.retry

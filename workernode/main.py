@@ -9,11 +9,13 @@ from starlette.applications import Starlette
 
 from bus.connect import connect
 from core import http, log
-from core.errors import BusUnavailable
+from core.errors import AgentOSError, BusUnavailable
 from core.loopwatch import LoopWatch
 from core.probes import probes
-from core.run import Stop, run
+from core.run import Stop, flatten, run
+from core.telemetry import tracing
 from workernode.backends import make_backend
+from workernode.management import report_failed_start
 from workernode.node import Node
 from workernode.settings import WorkerSettings
 
@@ -27,7 +29,15 @@ def main(settings: WorkerSettings) -> int:
 
 
 async def worker(settings: WorkerSettings, stop: Stop) -> None:
-    """A worker's whole life. Raises an `AgentOSError` if it cannot start or cannot go on."""
+    """A worker's whole life. Raises an `AgentOSError` if it cannot start or cannot go on; management hears why."""
+    try:
+        await _live(settings, stop)
+    except* AgentOSError as group:
+        await report_failed_start(settings, flatten(group)[0])
+        raise
+
+
+async def _live(settings: WorkerSettings, stop: Stop) -> None:
     async with contextlib.AsyncExitStack() as stack:
         watch = stack.enter_context(LoopWatch())
         listener = http.listen(settings.host, settings.port)
@@ -42,11 +52,14 @@ async def worker(settings: WorkerSettings, stop: Stop) -> None:
             bus_url=settings.bus_url,
         )
         stack.push_async_callback(bus.close)
-        node = Node(settings, bus, backend)
+        traces = tracing("agentos-worker")
+        stack.push_async_callback(traces.close)
+        node = Node(settings, bus, backend, watch, traces)
 
         async def ready() -> None:
             if not node.taking:
                 raise BusUnavailable("the worker does not take messages yet, or no longer")
+            node.check()
             await backend.check()
             await bus.check()
 

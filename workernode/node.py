@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import socket
+import time
 from typing import Any
 
 import aiohttp
@@ -13,18 +15,33 @@ import aiohttp
 from bus.messages import RequestMessage, decode_control
 from bus.port import Bus, Subscription
 from bus.topics import control_channel, model_subscription, model_topic
+from bus.watch import SILENCE_SECONDS, STARVED_SECONDS, watch_bus, watch_consumer
 from core.errors import BadMessage
+from core.liveness import Beat
+from core.loopwatch import LoopWatch, now
 from core.run import Stop
+from core.telemetry import Tracing
 from workernode.attempt import Attempts
 from workernode.backends.base import Backend
+from workernode.callmetrics import CallMetrics
 from workernode.cancels import Cancels
 from workernode.endpoint import EndpointPost, EndpointSocket
+from workernode.endpoint_policy import EndpointPolicy
+from workernode.endpoint_session import endpoint_session
 from workernode.frames import FrameSender
+from workernode.intake import Intake
+from workernode.lease import Lease
+from workernode.limits.rates import RateLimits
+from workernode.limits.shares import fingerprint
+from workernode.management import Management
 from workernode.metrics import BUSY
-from workernode.presence import Presence
+from workernode.presence import NOTICE_SECONDS, Presence
+from workernode.provider import provider_name
 from workernode.reply import GatewayReply, NoReply, Reply
 from workernode.results import Results
 from workernode.settings import WorkerSettings
+from workernode.sharing import Sharing
+from workernode.tracing import Traces
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +53,32 @@ class Node:
     rest back; flush frames; tell that the node leaves. The bus, the backend and the health server outlive it.
     """
 
-    def __init__(self, settings: WorkerSettings, bus: Bus, backend: Backend) -> None:
+    def __init__(
+        self, settings: WorkerSettings, bus: Bus, backend: Backend, watch: LoopWatch, tracing: Tracing
+    ) -> None:
         self._settings = settings
         self._bus = bus
         self._backend = backend
+        self._watch = watch
+        self._tracing = tracing
         self._cancels = Cancels()
         self._frames = FrameSender(bus)
+        self._endpoints = EndpointPolicy(settings.endpoint_allow)
+        self._rates = _rates(settings)
+        self._intake = Intake(backend, self._rates)
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._results = Results(bus, settings, self.name)
-        self._presence = Presence(bus, settings, self.name, backend.slots)
+        self._management = Management(bus, settings, self.name)
+        self._presence = Presence(bus, settings, self.name, backend.slots, self._sharing())
         self._serving: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._received = 0
         self.taking = False
         BUSY.set_function(lambda: len(self._serving))
+
+    def check(self) -> None:
+        """Returns if its upstream serves, as far as its last calls tell. Raises `BackendUnavailable`."""
+        self._intake.check()
 
     async def run(self, stop: Stop) -> None:
         """Serves until `stop`. Raises what a side task raised: a worker that cannot work must not look alive."""
@@ -64,7 +94,7 @@ class Node:
             await self._bus.listen(control_channel(settings.model_name), self._hear_control),
             await self._presence.listen(),
         ]
-        async with aiohttp.ClientSession() as session:
+        async with endpoint_session(self._endpoints) as session:
             try:
                 await self._work(stop, subscription, session)
             finally:
@@ -74,18 +104,17 @@ class Node:
                 await self._frames.drain()
 
     async def _work(self, stop: Stop, subscription: Subscription, session: aiohttp.ClientSession) -> None:
-        attempts = Attempts(
-            bus=self._bus,
-            subscription=subscription,
-            backend=self._backend,
-            results=self._results,
-            cancels=self._cancels,
-            make_reply=lambda request, event_id: self._reply(session, request, event_id),
-            max_attempts=self._settings.max_attempts,
-        )
+        attempts = self._attempts(subscription, session)
+        expect = self._watch.liveness.expect
         sides: list[asyncio.Future[Any]] = [
             asyncio.create_task(self._take(subscription, attempts), name="take"),
+            asyncio.create_task(self._intake.keep(subscription), name="intake"),
             asyncio.create_task(self._presence.tell(), name="presence"),
+            asyncio.create_task(self._tell_management(), name="management"),
+            asyncio.create_task(
+                watch_bus(self._bus, expect("the connection to the broker", silence=SILENCE_SECONDS))
+            ),
+            asyncio.create_task(self._watch_consumer(expect("the consumer", silence=STARVED_SECONDS))),
             asyncio.create_task(stop.asked.wait(), name="stop"),
         ]
         self.taking = True
@@ -102,17 +131,71 @@ class Node:
         await self._finish(stop)
         await self._presence.leave()
 
+    def _attempts(self, subscription: Subscription, session: aiohttp.ClientSession) -> Attempts:
+        settings = self._settings
+        provider = provider_name(settings.node_type, settings.api_url)
+        return Attempts(
+            bus=self._bus,
+            subscription=subscription,
+            backend=self._backend,
+            intake=self._intake,
+            results=self._results,
+            cancels=self._cancels,
+            metrics=CallMetrics(settings.model_name, provider),
+            traces=Traces(
+                self._tracing,
+                model=settings.model_name,
+                provider=provider,
+                system="pulsar" if settings.pulsar_url else "postgresql",
+            ),
+            endpoints=self._endpoints,
+            make_lease=lambda: Lease(self._watch.fence, now),
+            make_reply=lambda request, event_id: self._reply(session, request, event_id),
+            max_attempts=settings.max_attempts,
+            max_crashes=settings.max_crashes,
+        )
+
     async def _take(self, subscription: Subscription, attempts: Attempts) -> None:
         while True:
-            for delivery in await subscription.receive():
+            deliveries = await subscription.receive()
+            self._received += len(deliveries)
+            self._intake.held += len(deliveries)
+            for delivery in deliveries:
                 task = asyncio.create_task(attempts.serve(delivery), name="serve")
                 self._serving.add(task)
                 task.add_done_callback(self._served)
 
+    async def _tell_management(self) -> None:
+        while True:
+            told = await self._intake.changes.get()
+            since = time.time() - (time.monotonic() - told.since)
+            log.warning("%s: %s: %s", told.event, told.reason, told.message)
+            await self._management.tell(self._management.event(told.event, told.reason, told.message, since=since))
+
+    async def _watch_consumer(self, beat: Beat) -> None:
+        model = self._settings.model_name
+        await watch_consumer(
+            self._bus,
+            model_topic(model),
+            model_subscription(model),
+            received=lambda: self._received,
+            has_room=lambda: self._intake.has_room,
+            beat=beat,
+        )
+
     def _served(self, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
+        self._intake.released()
         if not task.cancelled() and (error := task.exception()) and not self._failed.done():
             self._failed.set_exception(error)
+
+    def _sharing(self) -> Sharing | None:
+        if self._rates is None:
+            return None
+        key = fingerprint(
+            self._settings.api_key.get_secret_value(), f"{self._settings.api_url} {self._settings.model_name}"
+        )
+        return Sharing(self.name, key, self._rates, NOTICE_SECONDS)
 
     async def _finish(self, stop: Stop) -> None:
         if self._serving:
@@ -149,3 +232,10 @@ class Node:
             return
         for request_id in control.cancel:
             self._cancels.cancel(request_id)
+
+
+def _rates(settings: WorkerSettings) -> RateLimits | None:
+    """Only a remote provider has limits that we know of."""
+    if settings.node_type != "remote":
+        return None
+    return RateLimits(settings.requests_per_minute or None, settings.tokens_per_minute or None, random.uniform)

@@ -1,4 +1,7 @@
-"""Tells gateways which model this worker serves: at the start, when asked, and every few seconds."""
+"""Tells which model this worker serves, and what it uses of its key: at the start, when asked, every few seconds.
+
+Gateways listen, and the other workers on the key.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BadMessage, BusUnavailable
 from workernode.settings import WorkerSettings
+from workernode.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +27,9 @@ NOTICE_SECONDS = 5.0
 class Presence:
     """One worker's notices."""
 
-    def __init__(self, bus: Bus, settings: WorkerSettings, node: str, slots: int) -> None:
+    def __init__(self, bus: Bus, settings: WorkerSettings, node: str, slots: int, sharing: Sharing | None) -> None:
         self._bus = bus
+        self._sharing = sharing
         self._notice = WorkerNotice(node=node, model=settings.model_name, node_type=settings.node_type, slots=slots)
         self._asked = asyncio.Event()
 
@@ -46,6 +51,8 @@ class Presence:
         await self._send(msgspec.structs.replace(self._notice, leaving=True))
 
     async def _send(self, notice: WorkerNotice) -> None:
+        if self._sharing is not None:
+            notice = self._sharing.tell(notice)
         try:
             await self._bus.send(WORKERS_CHANNEL, messages.encode(notice))
         except BusUnavailable as error:
@@ -59,3 +66,5 @@ class Presence:
             return
         if isinstance(notice, RollCall):
             self._asked.set()
+        elif self._sharing is not None:
+            self._sharing.hear(notice)

@@ -12,9 +12,11 @@ from workernode.frames import FrameSender
 
 
 class Reply(Protocol):
-    """One request's way back. `started`: the client has seen a part of the answer, so it cannot begin anew."""
+    """One request's way back."""
 
-    started: bool
+    @property
+    def started(self) -> bool:
+        """The client has seen a part of the answer, so it cannot begin anew."""
 
     def chunk(self, data: bytes) -> None:
         """One chunk of a streamed answer; returns at once."""

@@ -32,8 +32,17 @@ class WorkerSettings(Settings):
     host: str = Field(default="127.0.0.1", description="Address that health and metrics are served on.")
     port: int = known_as("PORT", default=8082, ge=0, le=65535, description="Port of health and metrics; 0: any.")
     model_file: str = Field(default="", description="Local: a GGUF file or a llamafile.")
+    requests_per_minute: float = Field(
+        default=0, ge=0, description="Remote: limit of API_KEY, for all workers on it together; 0: as the API tells."
+    )
+    tokens_per_minute: float = Field(
+        default=0, ge=0, description="Remote: limit of API_KEY, for all workers on it together; 0: as the API tells."
+    )
     prefetch: int = Field(default=1, ge=1, description="Messages the broker may send ahead; for fast backends.")
     max_attempts: int = Field(default=5, ge=1, description="Deliveries before a request is failed for good.")
+    max_crashes: int = Field(
+        default=3, ge=1, description="Workers that a request may take down before it is put among the dead letters."
+    )
     grace_seconds: float = Field(default=30, ge=0, description="Time to finish calls after SIGTERM.")
     call_timeout_seconds: float = Field(default=600, gt=0, description="Longest call.")
     idle_timeout_seconds: float = Field(default=120, gt=0, description="Longest silence of an upstream.")

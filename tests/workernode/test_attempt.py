@@ -14,11 +14,14 @@ import pytest
 from bus.messages import NodeType, ReplyFrame, ResultMessage, Usage, decode_frames, decode_result
 from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Delivery, Outgoing, dead_letter_topic
 from bus.topics import WORKERS_CHANNEL, control_channel, model_subscription, model_topic
+from core.loopwatch import LoopWatch
 from core.run import Stop
+from core.telemetry import NO_TRACING
 from workernode.backends.base import Answer, Call, Sink
 from workernode.classify import Retry, Verdict, error_object
 from workernode.errors import CallFailed
 from workernode.node import Node
+from workernode.resources import Capacity
 from workernode.settings import WorkerSettings
 
 ANSWER = Answer(b'{"id":"x","choices":[]}', Usage(1, 2, 3), estimated=False, first_token_at=None)
@@ -43,6 +46,9 @@ class Scripted:
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     async def check(self) -> None: ...
+
+    def capacity(self) -> Capacity:
+        return Capacity(self.slots)
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         self.calls.append(call)
@@ -119,12 +125,14 @@ async def road(embedded_bus: Bus) -> AsyncIterator[Road]:
     await road.start()
     present = asyncio.Event()
     await embedded_bus.listen(WORKERS_CHANNEL, lambda frame: present.set())
-    node = asyncio.create_task(Node(settings, embedded_bus, road.backend).run(road.stop))
-    async with asyncio.timeout(PATIENCE):
-        await present.wait()
-    yield road
-    road.stop.signal()
-    await node
+    with LoopWatch() as watch:
+        node = Node(settings, embedded_bus, road.backend, watch, NO_TRACING)
+        running = asyncio.create_task(node.run(road.stop))
+        async with asyncio.timeout(PATIENCE):
+            await present.wait()
+        yield road
+        road.stop.signal()
+        await running
 
 
 def failure(retry: Retry, status: int = 500, **options: Any) -> CallFailed:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from bus.billing import Provider
 from bus.messages import NodeType, Usage
+from workernode.resources import Capacity
 
 
 def nothing_yet() -> None:
@@ -20,13 +21,14 @@ class Progress:
 
     `usage()`: what a cancelled stream has used so far, estimated; None if nothing. `provider()`: who was called and
     what they said of themselves. `connected_at`: a connection was there and the request left; `first_token_at`: the
-    first part of the answer arrived; both Unix times in seconds.
+    first part of the answer arrived; both Unix times in seconds. `headers`: those of the upstream's answer.
     """
 
     usage: Callable[[], Usage | None] = nothing_yet
     provider: Callable[[], Provider | None] = nothing_yet
     connected_at: float | None = None
     first_token_at: float | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Call:
     request_id: str
     body: dict[str, Any]
     stream: bool
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
 
@@ -79,8 +81,13 @@ class Backend(Protocol):
     async def check(self) -> None:
         """Returns if calls can be served now; raises `BackendUnavailable`."""
 
+    def capacity(self) -> Capacity:
+        """How many calls it takes at once now, of its `slots`."""
+
     async def call(self, call: Call, sink: Sink | None) -> Answer:
-        """Answers; chunks of a streamed call go to `sink` on the way. Raises `CallFailed`.
+        """Answers; chunks of a streamed call go to `sink` on the way.
+
+        Raises `CallFailed`; `BackendUnavailable` where the call was not made, because the backend has no capacity.
 
         Cancelling the task stops the work upstream; `call.progress` says what it had used.
         """

@@ -21,6 +21,7 @@ from workernode.backends.relay import StreamRelay, error_of
 from workernode.billing import address_of, provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import BackendUnavailable, CallFailed
+from workernode.resources import Capacity
 
 CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 10.0
@@ -104,7 +105,11 @@ class RemoteBackend:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise BackendUnavailable(f"the upstream does not answer: {type(error).__name__}") from error
         if status in (401, 403):
-            raise BackendUnavailable(f"the upstream refuses API_KEY: status {status}")
+            verdict = refused(status, None, {}, now=time.time())
+            raise BackendUnavailable(f"the upstream refuses API_KEY: status {status}", verdict.fault)
+
+    def capacity(self) -> Capacity:
+        return Capacity(self.slots)
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         progress = call.progress
@@ -119,6 +124,7 @@ class RemoteBackend:
                 timeout=self._stream if call.stream else self._plain,
                 allow_redirects=False,
             ) as response:
+                progress.headers = response.headers
                 progress.provider = lambda: provider_of(
                     self._address, response.status, response.headers.get("x-request-id"), relay.head
                 )

@@ -68,6 +68,10 @@ class RateLimits:
         self._tokens.spend(now, tokens)
         return wait
 
+    def paused(self, now: float) -> float:
+        """Seconds for which the provider has asked that no call be made."""
+        return max(0.0, self._paused_until - now)
+
     def settle(self, now: float, reserved: float, actual: float) -> None:
         """Corrects a reservation by what the call has used: 0 if it was refused or never made."""
         self._tokens.correct(now, actual - reserved)
