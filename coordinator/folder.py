@@ -31,7 +31,7 @@ OnAnswer = Callable[[int, Answer], None]
 
 
 class Folder:
-    """Consumes the result topic."""
+    """Consumes the result topic. `received`: deliveries so far. `idle`: it waits for more."""
 
     def __init__(self, bus: Bus, store: Store, topic: str, on_answer: OnAnswer, traces: Traces) -> None:
         self._bus = bus
@@ -39,12 +39,17 @@ class Folder:
         self._topic = topic
         self._on_answer = on_answer
         self._traces = traces
+        self.received = 0
+        self.idle = True
 
     async def run(self) -> None:
         """Folds until cancelled. What is not acked by then is folded by the next coordinator."""
         subscription = await self._bus.subscribe(self._topic, FOLD_SUBSCRIPTION, window=WINDOW, prefetch=PREFETCH)
         while True:
+            self.idle = True
             deliveries = await subscription.receive()
+            self.idle = False
+            self.received += len(deliveries)
             for start in range(0, len(deliveries), BATCH):
                 await self._settle(subscription, deliveries[start : start + BATCH])
 

@@ -9,11 +9,13 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable
+from functools import partial
 
 from bus.connect import connect
 from bus.messages import decode_frames
 from bus.port import Bus
 from bus.topics import FOLD_SUBSCRIPTION, reply_channel
+from bus.watch import SILENCE_SECONDS, STARVED_SECONDS, watch_bus, watch_consumer
 from coordinator.completion import Completions
 from coordinator.folder import Folder
 from coordinator.gateway import gateway_app
@@ -24,7 +26,7 @@ from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiters
 from core import http, log, telemetry
 from core.errors import BadMessage, StoreUnavailable
-from core.liveness import Liveness
+from core.liveness import Beat, Liveness
 from core.loopwatch import LoopWatch
 from core.run import Stop, run
 from store import Store
@@ -99,12 +101,15 @@ async def _serve(
     await bus.ensure_subscription(settings.res_topic_name, FOLD_SUBSCRIPTION)
     replies = await bus.listen(channel, lambda payload: _take_frames(waiters, payload))
     notices = await models.start()
+    expect = partial(liveness.expect, silence=SILENCE_SECONDS)
     async with asyncio.TaskGroup() as group:
         sides = [
             group.create_task(folder.run(), name="fold"),
-            group.create_task(relay.sweep(), name="sweep"),
-            group.create_task(models.remember(), name="models"),
-            group.create_task(_look_for_answers(store, waiters), name="answers"),
+            group.create_task(relay.sweep(expect("the sweep of the outbox")), name="sweep"),
+            group.create_task(models.remember(expect("the memory of models")), name="models"),
+            group.create_task(_look_for_answers(store, waiters, expect("the look for answers")), name="answers"),
+            group.create_task(watch_bus(bus, expect("the connection to the broker")), name="watch of the bus"),
+            group.create_task(_watch_fold(bus, settings.res_topic_name, folder, liveness), name="watch of the fold"),
         ]
         app = gateway_app(completions, models, ready, liveness)
         async with http.serving(app, listener, grace=settings.grace_seconds):
@@ -127,10 +132,22 @@ async def _hurry(stop: Stop, waiters: Waiters) -> None:
     waiters.end_all(Ending.STOPPING)
 
 
-async def _look_for_answers(store: Store, waiters: Waiters) -> None:
+async def _watch_fold(bus: Bus, topic: str, folder: Folder, liveness: Liveness) -> None:
+    await watch_consumer(
+        bus,
+        topic,
+        FOLD_SUBSCRIPTION,
+        received=lambda: folder.received,
+        has_room=lambda: folder.idle,
+        beat=liveness.expect("the consumer of results", silence=STARVED_SECONDS),
+    )
+
+
+async def _look_for_answers(store: Store, waiters: Waiters, beat: Beat) -> None:
     """Finds answers that did not come as frames: too large for one, lost, or folded by another coordinator."""
     loop = asyncio.get_running_loop()
     while True:
+        beat.beat()
         await asyncio.sleep(LOOK_SECONDS)
         tasks = waiters.tasks_waiting_since(loop.time() - LOOK_SECONDS)
         if not tasks:

@@ -11,6 +11,7 @@ from bus.messages import RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BadMessage, StoreUnavailable
+from core.liveness import Beat
 from store import KnownModel, Store
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,10 @@ class Models:
         await self._look()
         return sorted(self._known.values(), key=lambda model: model.name)
 
-    async def remember(self) -> None:
+    async def remember(self, beat: Beat) -> None:
         """Writes what was heard to the store now and then, for ever."""
         while True:
+            beat.beat()
             try:
                 await self._remember()
             except StoreUnavailable as error:

@@ -16,6 +16,7 @@ from coordinator.metrics import PUBLISHED
 from coordinator.tracing import Traces
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
+from core.liveness import Beat
 from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,12 @@ class Relay:
         _PUBLISHED_DIRECTLY.inc(published)
         return published
 
-    async def sweep(self) -> None:
+    async def sweep(self, beat: Beat) -> None:
         """Publishes what others have left, for ever."""
         while True:
+            beat.beat()
             try:
-                await self._sweep_once()
+                await self._sweep_once(beat)
             except StoreUnavailable as error:
                 log.warning("the outbox waits: %s", error)
             await asyncio.sleep(SWEEP_SECONDS)
@@ -62,8 +64,9 @@ class Relay:
         while self._deleting:
             await asyncio.wait(self._deleting)
 
-    async def _sweep_once(self) -> None:
+    async def _sweep_once(self, beat: Beat) -> None:
         while rows := await self._store.claim_outbox(self.owner, limit=SWEEP_ROWS, lease_seconds=LEASE_SECONDS):
+            beat.beat()
             published = await asyncio.gather(*map(self._publish_left, rows))
             PUBLISHED.labels("sweep").inc(sum(published))
             if not all(published):
