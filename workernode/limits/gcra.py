@@ -44,3 +44,9 @@ class Gcra:
         """What was spent ahead stays so, in units."""
         self._due = now + self.ahead(now) * self.rate / rate
         self.rate = rate
+
+    def tighten(self, now: float, tolerance: float) -> None:
+        """A smaller tolerance. A burst that the larger one has let go is not made up for: that would be a stall."""
+        ahead = self.ahead(now)
+        self._due = now + max(min(ahead, tolerance), ahead - max(0.0, self.tolerance - tolerance))
+        self.tolerance = tolerance

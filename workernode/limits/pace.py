@@ -18,6 +18,7 @@ from workernode.limits.recent import Recent
 
 MINUTE = 60.0
 PACE = 0.98
+MARGIN = 1 - PACE
 # Seconds of the pace that may be caught up when a message comes late, or goes at once after a rest.
 CATCH_UP = 0.5
 BURST = 15.0
@@ -71,7 +72,8 @@ class Pace:
             return
         if told.reset:
             slowest = SLOWEST * told.limit / MINUTE * min(told.reset / MINUTE, MINUTE / told.reset)
-            self._slope = max((told.remaining + cost) / told.reset, slowest)
+            left = told.remaining + cost - MARGIN * told.limit
+            self._slope = max(left / told.reset, slowest)
             self._slope_until = now + told.reset
         gcra = self._at(now)
         if gcra is not None and now >= self._calm_until and gcra.ahead(now) <= CATCH_UP:
@@ -81,7 +83,7 @@ class Pace:
         """The provider found that too much went."""
         self._calm_until = now + CALM
         if self._gcra is not None:
-            self._gcra.tolerance = CATCH_UP
+            self._gcra.tighten(now, CATCH_UP)
 
     def share(self, fraction: float) -> None:
         """Our part of the limit from now on."""
