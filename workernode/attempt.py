@@ -23,39 +23,36 @@ import logging
 import random
 import secrets
 import time
-import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
 import msgspec
 
-from bus.messages import NO_USAGE, Outcome, RequestMessage, decode_request
+from bus.messages import Outcome, RequestMessage, decode_request
 from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from core.errors import BadMessage, BlobMissing
-from workernode.backends.base import Answer, Backend, Call
+from workernode.backends.base import Call
 from workernode.callmetrics import CallMetrics
+from workernode.calls import Calls, Work
 from workernode.cancels import Cancels
 from workernode.classify import Retry, Verdict, delay, error_object
+from workernode.endings import CANCELLED, Times, cancelled, completed, failed, given_back, never_called
 from workernode.endpoint_policy import EndpointPolicy
-from workernode.errors import BackendUnavailable, CallFailed, LeaseLost, NotNow
-from workernode.intake import Intake, Permit
+from workernode.errors import CallFailed, LeaseLost, NotNow
+from workernode.intake import Intake
 from workernode.lease import Lease, LeasedReply
 from workernode.metrics import DEAD_LETTERS, OUTCOMES
 from workernode.reply import Reply
 from workernode.results import Ended, Results
-from workernode.tracing import AttemptTrace, Traces
+from workernode.tracing import Traces
 
 log = logging.getLogger(__name__)
 
-# A message whose consumer died so often is served alone, then not again: whoever dies beside it would be suspected.
-SUSPECT_AFTER = 2
 # A message that this node is not to serve now goes back for so many seconds at most: others may be free.
 ELSEWHERE_SECONDS = 1.0
 
-CANCELLED = error_object("The request was cancelled.", "invalid_request_error", "request_cancelled")
 EXPIRED = error_object("The request's deadline passed before it was served.", "timeout_error", "deadline_exceeded")
 QUARANTINED = error_object(
     "The request ended the process of every worker that served it; it is not tried again.",
@@ -64,38 +61,8 @@ QUARANTINED = error_object(
 )
 # Looked up once: for each request it would cost as much as the rest of its counting.
 _OUTCOMES = {outcome: OUTCOMES.labels(outcome) for outcome in get_args(Outcome)}
-INTERNAL = Verdict(
-    Retry.BACK_OFF, 500, error_object("The worker failed to serve the request.", "server_error", "internal_error")
-)
-
 # What becomes of the message.
 Settle = Callable[[Delivery], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One delivery and what it asks for. `size`: bytes of the OpenAI request. Times are Unix times in seconds."""
-
-    delivery: Delivery
-    request: RequestMessage
-    body: dict[str, Any]
-    size: int
-    event_id: str
-    received_at: float
-    lease: Lease
-    trace: AttemptTrace
-
-    def too_late(self, at: float) -> bool:
-        """Whether its deadline has passed at that time."""
-        return self.request.deadline is not None and self.request.deadline <= at
-
-
-@dataclass(slots=True)
-class Times:
-    """When a call was admitted and begun, Unix times in seconds; None before."""
-
-    admitted_at: float | None = None
-    started_at: float | None = None
 
 
 class Attempts:
@@ -106,7 +73,7 @@ class Attempts:
         *,
         bus: Bus,
         subscription: Subscription,
-        backend: Backend,
+        calls: Calls,
         intake: Intake,
         results: Results,
         cancels: Cancels,
@@ -120,7 +87,7 @@ class Attempts:
     ) -> None:
         self._bus = bus
         self._subscription = subscription
-        self._backend = backend
+        self._calls = calls
         self._intake = intake
         self._results = results
         self._cancels = cancels
@@ -190,22 +157,29 @@ class Attempts:
     async def _attempt(self, work: Work, reply: Reply) -> tuple[Ended, Settle]:
         call, times = Call(work.request.request_id, work.body, work.request.stream), Times()
         try:
-            if early := await self._not_called(work, reply):
-                return early
-            answer = await self._cancellable(work, call, times, reply)
-            answered_at = time.time()
-            if answer is None:
-                return _cancelled(call, times), self._ack
-            await reply.answer(answer.response)
-            return _completed(answer, call, times, answered_at), self._ack
-        except CallFailed as failure:
-            return await self._failed(work, call, times, reply, failure)
+            return await self._outcome(work, call, times, reply)
         except NotNow as error:
             log.debug("request %s goes back: %s", work.request.request_id, error)
-            return _given_back("retried", call, times), self._subscription.give_back
+            return given_back("retried", call, times), self._subscription.give_back
         except LeaseLost as error:
             log.warning("request %s goes back: %s", work.request.request_id, error)
-            return _given_back("abandoned", call, times), self._subscription.give_back
+            return given_back("abandoned", call, times), self._subscription.give_back
+        except asyncio.CancelledError:
+            # The node leaves. What the call has cost so far is told, and the message goes back, at once.
+            return given_back("retried", call, times), self._subscription.give_back
+
+    async def _outcome(self, work: Work, call: Call, times: Times, reply: Reply) -> tuple[Ended, Settle]:
+        if early := await self._not_called(work, reply):
+            return early
+        try:
+            answer = await self._calls.make(work, call, times, reply)
+            times.answered_at = time.time()
+            if answer is None:
+                return cancelled(call, times), self._ack
+            await reply.answer(answer.response)
+            return completed(answer, call, times), self._ack
+        except CallFailed as failure:
+            return await self._failed(work, call, times, reply, failure)
 
     async def _not_called(self, work: Work, reply: Reply) -> tuple[Ended, Settle] | None:
         """How it ends without a call; None if it is to be made."""
@@ -213,67 +187,24 @@ class Attempts:
         if delivery.crashes >= self._max_crashes:
             log.error("request %s took %d workers down: to the dead letters", request.request_id, delivery.crashes)
             reason = f"its worker's process ended {delivery.crashes} times while it was served"
-            return await _early(reply, "quarantined", 500, QUARANTINED), partial(self._bury, reason=reason)
+            return await self._early(reply, "quarantined", 500, QUARANTINED), partial(self._bury, reason=reason)
         if self._cancels.was_cancelled(request.request_id):
-            return await _early(reply, "cancelled", 499, CANCELLED), self._ack
+            return await self._early(reply, "cancelled", 499, CANCELLED), self._ack
         if work.too_late(time.time()):
-            return await _early(reply, "expired", 504, EXPIRED), self._ack
+            return await self._early(reply, "expired", 504, EXPIRED), self._ack
         if refusal := self._refused_endpoint(request):
             log.warning("request %s: its endpoint %s; no call is made", request.request_id, refusal)
             error = error_object(f"The endpoint {refusal}.", "invalid_request_error", "endpoint_refused")
-            return Ended("failed", False, None, time.time(), status=400, error=error), self._ack
+            return never_called("failed", 400, error), self._ack
         if delivery.attempt > 1 and (wait := self._intake.waits()) > 0:
             again = partial(self._again, pause=wait + random.uniform(0, wait), counted=False, reason="retry budget")
-            return Ended("retried", False, None, time.time()), again
+            return never_called("retried"), again
         return None
 
     def _refused_endpoint(self, request: RequestMessage) -> str | None:
         if request.reply_channel is not None or not request.endpoint:
             return None
         return self._endpoints.refusal(request.endpoint)
-
-    async def _cancellable(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer | None:
-        """The backend's answer, or None if the request was cancelled on the way."""
-        running = asyncio.ensure_future(self._call(work, call, times, reply))
-        try:
-            with self._cancels.running(call.request_id, running):
-                return await running
-        except asyncio.CancelledError:
-            if self._cancels.was_cancelled(call.request_id):
-                return None
-            running.cancel()
-            raise
-
-    async def _call(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer:
-        async with self._intake.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
-            permit = await self._intake.admit(call)
-            times.admitted_at = time.time()
-            try:
-                work.lease.check()
-                times.started_at = time.time()
-                call.headers.update(work.trace.calling())
-                return await self._permitted(call, permit, reply)
-            finally:
-                self._intake.left(permit, call.progress)
-
-    async def _permitted(self, call: Call, permit: Permit, reply: Reply) -> Answer:
-        try:
-            answer = await self._backend.call(call, reply if call.stream else None)
-        except CallFailed as failure:
-            self._intake.failed(permit, failure)
-            raise
-        except BackendUnavailable as error:
-            raise NotNow(str(error)) from error
-        except LeaseLost:
-            raise
-        except Exception as error:
-            # One request's surprise must not take the others' worker away; it is tried elsewhere, then failed.
-            # Where, not what: the text of a foreign error may quote the prompt.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.critical("request %s: the backend raised %s\n%s", call.request_id, type(error).__name__, where)
-            raise CallFailed(INTERNAL) from error
-        self._intake.answered(permit, answer)
-        return answer
 
     async def _failed(
         self, work: Work, call: Call, times: Times, reply: Reply, failure: CallFailed
@@ -286,29 +217,18 @@ class Attempts:
             and (attempt < self._max_attempts or not verdict.counted)
             and not work.too_late(time.time() + pause)
         )
-        answered_at = time.time()
-        try:
-            if not again:
-                await reply.fail(verdict.status, verdict.error)
-        except LeaseLost:
-            return _given_back("abandoned", call, times), self._subscription.give_back
-        ended = Ended(
-            "retried" if again else "failed",
-            failure.reached_provider,
-            times.started_at,
-            time.time(),
-            status=verdict.status,
-            error={key: verdict.error.get(key) for key in ("type", "code")} if again else verdict.error,
-            usage=failure.usage or NO_USAGE,
-            estimated=failure.usage is not None,
-            admitted_at=times.admitted_at,
-            answered_at=answered_at,
-            replied_at=None if again else time.time(),
-            progress=call.progress,
-        )
+        times.answered_at = time.time()
+        if not again:
+            await reply.fail(verdict.status, verdict.error)
+            return failed(failure, call, times, again=False), self._ack
         reason = f"status {verdict.status}, code {verdict.error.get('code')}"
         settle = partial(self._again, pause=pause, counted=verdict.counted, reason=reason)
-        return ended, settle if again else self._ack
+        return failed(failure, call, times, again=True), settle
+
+    @staticmethod
+    async def _early(reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
+        await reply.fail(status, error)
+        return never_called(outcome, status, error)
 
     @staticmethod
     def _pause(verdict: Verdict, attempt: int) -> float:
@@ -326,55 +246,3 @@ class Attempts:
 
     async def _bury(self, delivery: Delivery, *, reason: str) -> None:
         await patiently(lambda: self._subscription.dead_letter(delivery, reason=reason), "a dead letter")
-
-
-async def _early(reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
-    await reply.fail(status, error)
-    return Ended(outcome, False, None, time.time(), status=status, error=error, replied_at=time.time())
-
-
-def _given_back(outcome: Outcome, call: Call, times: Times) -> Ended:
-    """Nobody was told. If a call was made it may have cost money all the same."""
-    used = call.progress.usage()
-    return Ended(
-        outcome,
-        times.started_at is not None and call.progress.connected_at is not None,
-        times.started_at,
-        time.time(),
-        usage=used or NO_USAGE,
-        estimated=used is not None,
-        admitted_at=times.admitted_at,
-        progress=call.progress,
-    )
-
-
-def _cancelled(call: Call, times: Times) -> Ended:
-    return Ended(
-        "cancelled",
-        times.started_at is not None,
-        times.started_at,
-        time.time(),
-        499,
-        call.progress.usage() or NO_USAGE,
-        estimated=True,
-        error=CANCELLED,
-        admitted_at=times.admitted_at,
-        progress=call.progress,
-    )
-
-
-def _completed(answer: Answer, call: Call, times: Times, answered_at: float) -> Ended:
-    return Ended(
-        "completed",
-        True,
-        times.started_at,
-        time.time(),
-        usage=answer.usage,
-        estimated=answer.estimated,
-        first_token_at=answer.first_token_at,
-        response=answer.response,
-        admitted_at=times.admitted_at,
-        answered_at=answered_at,
-        replied_at=time.time(),
-        progress=call.progress,
-    )

@@ -24,6 +24,7 @@ from core.telemetry import Tracing
 from workernode.attempt import Attempts
 from workernode.backends.base import Backend
 from workernode.callmetrics import CallMetrics
+from workernode.calls import Calls
 from workernode.cancels import Cancels
 from workernode.endpoint import EndpointPost, EndpointSocket
 from workernode.endpoint_policy import EndpointPolicy
@@ -44,6 +45,9 @@ from workernode.sharing import Sharing
 from workernode.tracing import Traces
 
 log = logging.getLogger(__name__)
+
+# How long the events of calls that were cut off may take; without a broker they would take for ever.
+FLUSH_SECONDS = 5.0
 
 
 class Node:
@@ -137,7 +141,7 @@ class Node:
         return Attempts(
             bus=self._bus,
             subscription=subscription,
-            backend=self._backend,
+            calls=Calls(self._backend, self._intake, self._cancels),
             intake=self._intake,
             results=self._results,
             cancels=self._cancels,
@@ -210,7 +214,7 @@ class Node:
             task.cancel()
         if left:
             log.info("stopping: %d calls go back to the topic", len(left))
-            await asyncio.wait(left)
+            await asyncio.wait(left, timeout=FLUSH_SECONDS)
 
     async def _until_served(self) -> None:
         while self._serving:

@@ -1,0 +1,104 @@
+"""One call of an attempt: in its turn, within the limits, cancelled when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from bus.messages import RequestMessage
+from bus.port import Delivery
+from workernode.backends.base import Answer, Backend, Call
+from workernode.cancels import Cancels
+from workernode.classify import Retry, Verdict, error_object
+from workernode.endings import Times
+from workernode.errors import BackendUnavailable, CallFailed, LeaseLost, NotNow
+from workernode.intake import Intake, Permit
+from workernode.lease import Lease
+from workernode.reply import Reply
+from workernode.tracing import AttemptTrace
+
+log = logging.getLogger(__name__)
+
+# A message whose consumer died so often is served alone, then not again: whoever dies beside it would be suspected.
+SUSPECT_AFTER = 2
+INTERNAL = Verdict(
+    Retry.BACK_OFF, 500, error_object("The worker failed to serve the request.", "server_error", "internal_error")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One delivery and what it asks for. `size`: bytes of the OpenAI request. Times are Unix times in seconds."""
+
+    delivery: Delivery
+    request: RequestMessage
+    body: dict[str, Any]
+    size: int
+    event_id: str
+    received_at: float
+    lease: Lease
+    trace: AttemptTrace
+
+    def too_late(self, at: float) -> bool:
+        """Whether its deadline has passed at that time."""
+        return self.request.deadline is not None and self.request.deadline <= at
+
+
+class Calls:
+    """Makes the calls of one node."""
+
+    def __init__(self, backend: Backend, intake: Intake, cancels: Cancels) -> None:
+        self._backend = backend
+        self._intake = intake
+        self._cancels = cancels
+
+    async def make(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer | None:
+        """The backend's answer, or None if the request was cancelled on the way.
+
+        Raises `CallFailed`, `NotNow`, `LeaseLost`.
+        """
+        running = asyncio.ensure_future(self._call(work, call, times, reply))
+        try:
+            with self._cancels.running(call.request_id, running):
+                return await running
+        except asyncio.CancelledError:
+            if self._cancels.was_cancelled(call.request_id):
+                return None
+            running.cancel()
+            await asyncio.wait([running])
+            raise
+
+    async def _call(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer:
+        async with self._intake.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
+            permit = await self._intake.admit(call)
+            times.admitted_at = time.time()
+            try:
+                work.lease.check()
+                times.started_at = time.time()
+                call.headers.update(work.trace.calling())
+                return await self._permitted(call, permit, reply)
+            finally:
+                self._intake.left(permit, call.progress)
+
+    async def _permitted(self, call: Call, permit: Permit, reply: Reply) -> Answer:
+        try:
+            answer = await self._backend.call(call, reply if call.stream else None)
+        except CallFailed as failure:
+            self._intake.failed(permit, failure)
+            raise
+        except BackendUnavailable as error:
+            raise NotNow(str(error)) from error
+        except LeaseLost:
+            raise
+        except Exception as error:
+            # One request's surprise must not take the others' worker away; it is tried elsewhere, then failed.
+            # Where, not what: the text of a foreign error may quote the prompt.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.critical("request %s: the backend raised %s\n%s", call.request_id, type(error).__name__, where)
+            raise CallFailed(INTERNAL) from error
+        self._intake.answered(permit, answer)
+        return answer
