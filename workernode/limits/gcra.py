@@ -41,8 +41,10 @@ class Gcra:
         self._due += cost / self.rate
 
     def change_rate(self, now: float, rate: float) -> None:
-        """What was spent ahead stays so, in units."""
-        self._due = now + self.ahead(now) * self.rate / rate
+        """What was spent ahead, and what may be, stay the same in units."""
+        factor = self.rate / rate
+        self._due = now + self.ahead(now) * factor
+        self.tolerance *= factor
         self.rate = rate
 
     def tighten(self, now: float, tolerance: float) -> None:

@@ -12,6 +12,8 @@ A provider may refill a bucket steadily or open a new window every minute, and c
 
 from __future__ import annotations
 
+import math
+
 from workernode.limits.gcra import Gcra
 from workernode.limits.headers import Standing
 from workernode.limits.recent import Recent
@@ -37,7 +39,7 @@ class Pace:
         self._configured = configured
         self._limit = configured
         self._share = 1.0
-        self._slope = float("inf")  # units a second, of the whole key
+        self._slope = math.inf  # units a second, of the whole key
         self._slope_until = 0.0
         self._calm_until = 0.0
         self._gcra: Gcra | None = None
@@ -51,7 +53,11 @@ class Pace:
     def wait(self, now: float) -> float:
         """Seconds until something may go."""
         gcra = self._at(now)
-        return 0.0 if gcra is None else gcra.wait(now)
+        if gcra is None:
+            return 0.0
+        wait, slow = gcra.wait(now), max(0.0, self._slope_until - now)
+        # When the slope ends the rest goes at the full pace again.
+        return wait if wait <= slow else slow + (wait - slow) * gcra.rate / self._full()
 
     def spend(self, now: float, cost: float) -> None:
         """Counts what goes."""
@@ -77,16 +83,18 @@ class Pace:
             self._slope_until = now + told.reset
         gcra = self._at(now)
         if gcra is not None and now >= self._calm_until and gcra.ahead(now) <= CATCH_UP:
-            gcra.tolerance = max(CATCH_UP, BURST * told.remaining / told.limit)
+            gcra.tolerance = max(CATCH_UP, BURST * told.remaining / told.limit) * self._full() / gcra.rate
 
     def refused(self, now: float) -> None:
         """The provider found that too much went."""
         self._calm_until = now + CALM
         if self._gcra is not None:
-            self._gcra.tighten(now, CATCH_UP)
+            self._gcra.tighten(now, CATCH_UP * self._full() / self._gcra.rate)
 
     def share(self, fraction: float) -> None:
         """Our part of the limit from now on."""
+        if self._gcra is not None:
+            self._gcra.rate *= fraction / self._share
         self._share = fraction
 
     def used(self, now: float) -> float:
@@ -98,16 +106,19 @@ class Pace:
         gcra = self._at(now)
         return gcra is not None and self._recent.rate(now) >= HELD_BACK * gcra.rate
 
+    def _full(self) -> float:
+        """Our pace where the provider has enough left, in units a second."""
+        return (self._limit or math.inf) / MINUTE * PACE * self._share
+
     def _at(self, now: float) -> Gcra | None:
         """The limiter, at the rate of this moment."""
         if self._limit is None:
             return None
-        rate = self._limit / MINUTE * PACE
+        rate = self._full()
         if now < self._slope_until:
-            rate = min(rate, self._slope)
-        rate *= self._share
+            rate = min(rate, self._slope * self._share)
         if self._gcra is None:
-            self._gcra = Gcra(rate, CATCH_UP, now)
+            self._gcra = Gcra(rate, CATCH_UP * self._full() / rate, now)
             # What went before the limit was known counts against it.
             self._gcra.spend(now, self._recent.sum(now))
         elif rate != self._gcra.rate:

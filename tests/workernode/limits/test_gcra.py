@@ -44,11 +44,11 @@ def test_what_is_given_back_may_be_spent() -> None:
     assert gcra.wait(0.0) == 7
 
 
-def test_another_rate_keeps_what_was_spent_ahead() -> None:
-    gcra = Gcra(1.0, 0.0, 0.0)
+def test_another_rate_keeps_what_was_spent_ahead_and_what_may_be() -> None:
+    gcra = Gcra(1.0, 5.0, 0.0)
     gcra.spend(0.0, 10.0)
     gcra.change_rate(0.0, 5.0)
-    assert gcra.wait(0.0) == 2
+    assert (gcra.wait(0.0), gcra.tolerance) == (1.0, 1.0)
 
 
 def test_a_rest_saves_up_no_more_than_the_tolerance() -> None:

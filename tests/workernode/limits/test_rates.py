@@ -102,7 +102,7 @@ def test_little_left_is_spread_until_the_reset() -> None:
     rates = RateLimits(None, None, longest)
     rates.reserve(0.0, 1)
     rates.heard(0.0, told(600, 71, "30s"), 1)
-    assert over(rates, 0.0, 29.0) == pytest.approx(58, abs=4)
+    assert 55 <= over(rates, 0.0, 29.0) <= 66
     assert over(rates, 31.0, 30.0) == pytest.approx(PACE * 300, abs=8)
 
 
