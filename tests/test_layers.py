@@ -29,6 +29,8 @@ PURE = [
     "workernode/billing.py",
     "workernode/classify.py",
     "workernode/endpoint_policy.py",
+    "workernode/resources.py",
+    "workernode/slotsearch.py",
     "workernode/stream.py",
 ]
 IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}

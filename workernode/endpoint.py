@@ -18,13 +18,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
+from prometheus_client import Counter
 
 from bus import messages
 from bus.messages import EndpointChunk, EndpointReply, RequestMessage
 from workernode.errors import EndpointRefused
-from workernode.metrics import UNREPLIED
 
 log = logging.getLogger(__name__)
+
+UNREPLIED = Counter("agentos_worker_endpoint_replies_dropped", "Replies that an endpoint did not get.", ["reason"])
 
 POST_TRIES = 3
 POST_PAUSE_SECONDS = 0.2

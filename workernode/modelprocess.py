@@ -11,6 +11,7 @@ import socket
 import sys
 from collections import deque
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 TERM_SECONDS = 5.0
 HEALTH_SECONDS = 0.05
+# Models of hundreds of gigabytes on slow disks take minutes.
+LOAD_SECONDS = 1800.0
 # Lines of its log that are kept to say why it did not start.
 LAST_LINES = 15
 
@@ -60,6 +63,8 @@ class ModelProcess:
         self.address = f"http://127.0.0.1:{port}"
         self._file = file
         self._command = command(file, port=port, parallel=parallel, alias=alias)
+        # Only of our own server it is known that its slots share one context.
+        self.shares_context = llama_server.__file__ in self._command
         self._process: asyncio.subprocess.Process | None = None
         self._log: asyncio.Task[None] | None = None
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -70,7 +75,7 @@ class ModelProcess:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Returns once the model is loaded. Raises `PartError` with the end of its log if it ends before."""
+        """Returns once the model is loaded. Raises `PartError`, with the end of its log, if it ends or hangs."""
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,  # our end of it is the lifeline of workernode.llama_server
@@ -82,7 +87,7 @@ class ModelProcess:
         loaded = asyncio.create_task(self._loaded())
         ended = asyncio.create_task(self.wait())
         try:
-            await asyncio.wait([loaded, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([loaded, ended], timeout=LOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await self.stop()
             raise
@@ -90,14 +95,23 @@ class ModelProcess:
             loaded.cancel()
             ended.cancel()
         if self._process.returncode is not None:
-            await self.stop()
-            said = "\n".join(self._last)
-            raise PartError(f"{self._file} is not served: its process ended with {self._process.returncode}:\n{said}")
+            await self._give_up(f"its process ended with {self._process.returncode}")
+        if not loaded.done():
+            await self._give_up(f"it was not loaded within {LOAD_SECONDS:g} s")
+
+    async def _give_up(self, why: str) -> NoReturn:
+        await self.stop()
+        raise PartError(f"{self._file} is not served: {why}:\n" + "\n".join(self._last))
 
     async def wait(self) -> None:
         """Returns when the process has ended, as it may at any time."""
         if self._process is not None:
             await self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to it and what it has started."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """Ends the process and what it has started: SIGTERM, after a while SIGKILL. A second stop does nothing."""

@@ -16,11 +16,10 @@ from aiohttp import web
 from bus.messages import RequestMessage
 from workernode import endpoint as module
 from workernode.classify import error_object
-from workernode.endpoint import EndpointPost, EndpointSocket, post_address, websocket_address
+from workernode.endpoint import UNREPLIED, EndpointPost, EndpointSocket, post_address, websocket_address
 from workernode.endpoint_policy import EndpointPolicy
 from workernode.endpoint_session import endpoint_session
 from workernode.errors import EndpointRefused
-from workernode.metrics import UNREPLIED
 
 ERROR = error_object("It failed.", "upstream_error", "boom")
 

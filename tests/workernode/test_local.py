@@ -9,23 +9,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 
 from core.errors import ConfigurationError, PartError
 from tests.workernode.chunks import Chunks
-from workernode import llama_server
+from workernode import llama_server, modelwatch
 from workernode.backends.base import Call
-from workernode.backends.local import LocalBackend
+from workernode.backends.local import STARTING, LocalBackend
 from workernode.classify import Retry
 from workernode.errors import BackendUnavailable, CallFailed
 from workernode.modelprocess import command
+from workernode.resources import Capacity, Machine
 
 pytestmark = pytest.mark.llama
 
 
 def make_local(file: Path) -> LocalBackend:
     return LocalBackend(file, alias="tiny", max_slots=2, idle_timeout=30, call_timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests on this machine take no slots from the model here."""
+    calm = Machine(memory_left=1 << 30, memory_limit=1 << 30, stalled=0.0, load=0.0)
+    monkeypatch.setattr(modelwatch, "read_machine", lambda: calm)
 
 
 @pytest.fixture
@@ -36,10 +45,10 @@ async def local(tiny_model: Path) -> AsyncIterator[LocalBackend]:
     await backend.close()
 
 
-def make_call(*, stream: bool = False, max_tokens: int = 8, **fields: Any) -> Call:
+def make_call(*, stream: bool = False, max_tokens: int = 8, request_id: str = "r-1", **fields: Any) -> Call:
     messages = [{"role": "user", "content": "Say something."}]
     body = {"model": "tiny", "messages": messages, "max_tokens": max_tokens, "ignore_eos": True, **fields}
-    return Call("r-1", body, stream)
+    return Call(request_id, body, stream)
 
 
 def _runs(pid: int) -> bool:
@@ -53,6 +62,25 @@ async def gone(pid: int) -> None:
     """Waits until the process has ended (a zombie has)."""
     async with asyncio.timeout(20):
         while _runs(pid):  # noqa: ASYNC110 - not a child of ours, no event
+            await asyncio.sleep(0.02)
+
+
+def kill(local: LocalBackend) -> int:
+    """SIGKILL to the model; the process id that it had."""
+    assert local.pid is not None
+    pid = local.pid
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+async def busy(local: LocalBackend) -> None:
+    """Waits until the model computes."""
+    assert local._process is not None
+    async with asyncio.timeout(20), aiohttp.ClientSession(local._process.address) as session:
+        while True:
+            async with session.get("/slots") as response:
+                if any(each["is_processing"] for each in await response.json()):
+                    return
             await asyncio.sleep(0.02)
 
 
@@ -119,6 +147,165 @@ async def test_a_model_process_that_is_killed_is_started_anew(local: LocalBacken
     assert (await local.call(make_call(), None)).usage.completion_tokens == 8
 
 
+@pytest.mark.kills
+async def test_calls_of_a_killed_model_may_be_made_again_at_once_and_none_is_taken_before(
+    local: LocalBackend,
+) -> None:
+    call = asyncio.create_task(local.call(make_call(max_tokens=4000), None))
+    await busy(local)
+    kill(local)
+    with pytest.raises(CallFailed) as failed:
+        await call
+    assert (failed.value.retry, failed.value.retry_after) == (Retry.BACK_OFF, 0.0)
+    assert local.capacity() == Capacity(0, STARTING)
+    with pytest.raises(BackendUnavailable):
+        await local.call(make_call(), None)
+    await ready(local)
+    assert local.capacity().slots == 2
+    assert (await local.call(make_call(), None)).usage.completion_tokens == 8
+
+
+@pytest.mark.kills
+async def test_a_request_that_kills_the_model_is_served_alone_and_in_the_end_refused(local: LocalBackend) -> None:
+    """Another that ran beside it once is answered all the same."""
+    guilty, other = make_call(max_tokens=4000, request_id="guilty"), make_call(max_tokens=4000, request_id="other")
+    calls = [asyncio.create_task(local.call(each, None)) for each in (guilty, other)]
+    await busy(local)
+    killed = kill(local)
+    assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [CallFailed, CallFailed]
+    for verdict in (Retry.BACK_OFF, Retry.NEVER):
+        await gone(killed)
+        await ready(local)
+        again = asyncio.create_task(local.call(guilty, None))
+        await busy(local)
+        beside = asyncio.create_task(local.call(make_call(request_id="other"), None))
+        await asyncio.sleep(0)  # it begins, and waits
+        killed = kill(local)
+        with pytest.raises(CallFailed) as failed:
+            await again
+        assert failed.value.retry is verdict
+        with pytest.raises(BackendUnavailable):  # it waited, and was not there when the model died
+            await beside
+    assert failed.value.error["code"] == "model_crashed"
+    await ready(local)
+    assert (await local.call(make_call(request_id="other"), None)).usage.completion_tokens == 8
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks often, and soon has enough."""
+    monkeypatch.setattr(modelwatch, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(modelwatch, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(modelwatch, "STUCK_SECONDS", 1.0)
+
+
+@pytest.mark.kills
+@pytest.mark.usefixtures("impatient")
+async def test_a_model_process_that_hangs_is_ended_and_started_anew(local: LocalBackend) -> None:
+    sink = Chunks()
+    call = asyncio.create_task(local.call(make_call(stream=True, max_tokens=4000), sink))
+    await sink.first.wait()
+    assert local.pid is not None
+    hung = local.pid
+    os.kill(hung, signal.SIGSTOP)
+    with pytest.raises(CallFailed) as failed:
+        await call
+    assert (failed.value.retry, failed.value.retry_after) == (Retry.BACK_OFF, 0.0)
+    await gone(hung)
+    await ready(local)
+    assert local.pid != hung
+
+
+# Stands for a llama.cpp whose threads are deadlocked: it answers /health, and nothing of the model.
+DEADLOCKED = """
+import http.server, sys, threading
+
+class Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/health":
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+        else:
+            threading.Event().wait()
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Server).serve_forever()
+"""
+
+
+@pytest.mark.kills
+@pytest.mark.usefixtures("impatient")
+async def test_a_model_that_does_nothing_although_it_is_healthy_is_started_anew(tmp_path: Path) -> None:
+    program = tmp_path / "llama-server"
+    (tmp_path / "server.py").write_text(DEADLOCKED)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/server.py" "$@"\n')
+    program.chmod(0o755)
+    backend = make_local(program)
+    await backend.start()
+    stuck = backend.pid
+    assert stuck is not None
+    await gone(stuck)
+    await backend.close()
+
+
+@pytest.mark.kills
+async def test_a_model_that_does_not_start_again_is_tried_until_it_does(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "model.gguf"
+    os.symlink(tiny_model, file)
+    backend = make_local(file)
+    await backend.start()
+    os.unlink(file)
+    await gone(kill(backend))
+    with pytest.raises(BackendUnavailable):
+        await backend.check()
+    async with asyncio.timeout(30):
+        while sum("did not start" in each for each in caplog.messages) < 2:  # noqa: ASYNC110 - told by no event
+            await asyncio.sleep(0.02)
+    assert backend.capacity() == Capacity(0, STARTING)
+    os.symlink(tiny_model, file)
+    await ready(backend)
+    assert (await backend.call(make_call(), None)).usage.completion_tokens == 8
+    await backend.close()
+
+
+@pytest.mark.kills
+async def test_there_are_never_two_model_processes(local: LocalBackend) -> None:
+    most = 0
+    for _ in range(3):
+        killed = kill(local)
+        async with asyncio.timeout(30):
+            while local.pid in (None, killed):
+                servers = [each for each in psutil.Process().children() if _runs(each.pid)]
+                most = max(most, len(servers))
+                await asyncio.sleep(0.01)
+        await ready(local)
+    assert most == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_context_that_fills_up_takes_slots(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    backend = LocalBackend(tiny_model, alias="tiny", max_slots=4, idle_timeout=30, call_timeout=60)
+    await backend.start()
+    long = [{"role": "user", "content": "x" * 1600}]
+    calls = [asyncio.create_task(backend.call(make_call(messages=long, max_tokens=200), None)) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while backend.capacity().slots == 4:  # noqa: ASYNC110 - another process, no event
+            await asyncio.sleep(0.02)
+    assert backend.capacity().slots == 2
+    assert "context: " in backend.capacity().reason
+    await asyncio.gather(*calls)
+    async with asyncio.timeout(30):
+        while backend.capacity().slots == 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert len([each for each in caplog.messages if "of 4 slots; context" in each]) <= 2
+    await backend.close()
+
+
 async def test_close_leaves_no_process_and_may_come_twice(tiny_model: Path) -> None:
     backend = make_local(tiny_model)
     await backend.close()
@@ -128,7 +315,7 @@ async def test_close_leaves_no_process_and_may_come_twice(tiny_model: Path) -> N
     await backend.close()
     assert pid is not None
     assert not psutil.pid_exists(pid)
-    with pytest.raises(CallFailed):
+    with pytest.raises(BackendUnavailable):
         await backend.call(make_call(), None)
     with pytest.raises(BackendUnavailable):
         await backend.check()

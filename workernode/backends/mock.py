@@ -17,6 +17,7 @@ from workernode.backends.base import Answer, Call, Sink
 from workernode.billing import provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import CallFailed
+from workernode.resources import Capacity
 from workernode.settings import WorkerSettings
 from workernode.stream import asks_for_usage
 
@@ -43,6 +44,9 @@ class MockBackend:
 
     async def check(self) -> None:
         """Always ready."""
+
+    def capacity(self) -> Capacity:
+        return Capacity(self.slots)
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
         outcome = next(self._outcomes)
