@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fixtures.double",
     "tests.fixtures.llama",
     "tests.fixtures.pulsar",
+    "tests.fixtures.kubernetes",
 ]
