@@ -11,7 +11,7 @@ import pytest
 
 from tests.double.server import Provider
 from tests.e2e.asking import ANSWER, ask, ask_in_stream
-from tests.fixtures.fleet import Counts, Fleet, Site
+from tests.fixtures.fleet import Counts, Fleet, Site, until
 
 pytestmark = [pytest.mark.xdist_group("e2e-leaving")]
 
@@ -46,6 +46,36 @@ async def test_calls_that_outlast_the_grace_go_to_another_worker(own_fleet: Flee
         assert call.left.is_set()
         await own_fleet.start(second)
         assert await asking
+
+
+async def test_a_second_signal_gives_back_at_once_what_would_take_long(own_fleet: Fleet, provider: Provider) -> None:
+    provider.delay = 60
+    first, second = own_fleet.worker(API_URL=provider.url, AGENTOS_GRACE_SECONDS="60"), own_fleet.worker()
+    await own_fleet.start(own_fleet.coordinator(), first)
+    before = await own_fleet.counts()
+    async with own_fleet.client() as client:
+        asking = [asyncio.create_task(way(client, own_fleet.model)) for way in (ask, ask_in_stream)]
+        calls = [await provider.call(number) for number in range(2)]
+        first.send(signal.SIGTERM)
+        await until(lambda: "2 calls have 60.0 s to finish" in first.said(), "it waits for its calls")
+        # What comes now is for the other, while the first still waits.
+        await own_fleet.start(second)
+        assert await ask(client, own_fleet.model) != ANSWER
+        assert first.alive
+        first.send(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*asking)
+        assert ANSWER not in answers
+        assert all(answers)
+    assert await first.ended() == 0
+    assert all(call.left.is_set() for call in calls)
+    assert (await own_fleet.folded(progress=3, since=before)).progress == 3
+
+    async def billed() -> bool:
+        return (await own_fleet.counts()).since(before).ledger == 5
+
+    # Three answers, and the two calls that were cut off: they may have cost money.
+    await until(billed, "five attempts are in the ledger")
 
 
 async def test_a_coordinator_that_is_asked_to_leave_answers_first(own_fleet: Fleet, provider: Provider) -> None:
