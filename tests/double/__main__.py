@@ -11,7 +11,16 @@ from tests.double.server import Provider
 
 async def serve(arguments: argparse.Namespace) -> None:
     provider = Provider(
-        key=arguments.key, rpm=arguments.rpm, window=arguments.window, delay=arguments.delay, pace=arguments.pace
+        key=arguments.key,
+        rpm=arguments.rpm,
+        tpm=arguments.tpm,
+        window=arguments.window,
+        enforcement=arguments.enforcement,
+        refunds=arguments.refunds,
+        delay=arguments.delay,
+        pace=arguments.pace,
+        bears=arguments.bears,
+        forgetful=True,
     )
     await provider.start(port=arguments.port)
     sys.stdout.write(provider.url + "\n")
@@ -23,8 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.double", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key", default="", help="the only key accepted")
-    parser.add_argument("--rpm", type=int, default=0, help="requests per window")
+    parser.add_argument("--rpm", type=float, default=0, help="requests of a key in a window")
+    parser.add_argument("--tpm", type=float, default=0, help="tokens of a key in a window")
     parser.add_argument("--window", type=float, default=60.0, help="seconds")
+    parser.add_argument("--enforcement", choices=["bucket", "window"], default="bucket")
+    parser.add_argument("--refunds", action="store_true", help="give back reserved tokens that were not used")
+    parser.add_argument("--bears", type=int, default=0, help="calls at once before it becomes slow; 0: any number")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds between chunks")
     asyncio.run(serve(parser.parse_args()))

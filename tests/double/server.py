@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
 
-from tests.double.scripts import ANSWER, Step, error_body
+from tests.double.answers import MISHAPS, chunks, cut, head, prompt_tokens, refusal, send
+from tests.double.metering import Account, Enforcement
+from tests.double.scripts import ANSWER, OVERLOADED, Step
 
 WORDS = ("Water", " boils", " at", " 100", " °C", ".")
 
@@ -30,27 +32,52 @@ class Seen:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def key(self) -> str:
+        """Whose call it is."""
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
 
 class Provider:
     """Answers `WORDS` to every chat completion. A word is a token; a prompt's tokens are its words.
 
-    `key`: the only key accepted, if set. `rpm`: requests per window of `window` seconds. `delay` and `pace`: seconds
-    before an answer and between its chunks.
+    `key`: the only key accepted, if set. `rpm` and `tpm`: requests and tokens of each key in `window` seconds,
+    enforced by a `bucket` or in windows of the clock; a call's tokens are reserved when it arrives, prompt and
+    `max_tokens`, and are not given back unless it `refunds`. `delay` and `pace`: seconds before an answer and between
+    its chunks. `bears`: so many calls at once are answered in that time; more make all slower, twice as many are
+    refused as too much. `forgetful`: `calls` are not kept, for millions of them.
     """
 
     def __init__(
-        self, *, key: str = "", rpm: int = 0, window: float = 60.0, delay: float = 0.0, pace: float = 0.0
+        self,
+        *,
+        key: str = "",
+        rpm: float = 0,
+        tpm: float = 0,
+        window: float = 60.0,
+        enforcement: Enforcement = "bucket",
+        refunds: bool = False,
+        delay: float = 0.0,
+        pace: float = 0.0,
+        bears: int = 0,
+        forgetful: bool = False,
     ) -> None:
         self.key = key
         self.rpm = rpm
+        self.tpm = tpm
         self.window = window
+        self.enforcement: Enforcement = enforcement
+        self.refunds = refunds
         self.delay = delay
         self.pace = pace
+        self.bears = bears
+        self.forgetful = forgetful
         self.calls: list[Seen] = []
         self.tokens = 0
+        self.running = 0
+        self.accounts: dict[str, Account] = {}
         self._arrived = asyncio.Condition()
         self._script: deque[Step] = deque()
-        self._times: deque[float] = deque()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -69,6 +96,7 @@ class Provider:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._completions)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/accounts", self._tell_accounts)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -90,8 +118,22 @@ class Provider:
 
     async def _models(self, request: web.Request) -> web.Response:
         if self._refuses_key(request):
-            return _refusal(401, "invalid_api_key", "Incorrect API key provided.", {})
+            return refusal(401, "invalid_api_key", "Incorrect API key provided.", {})
         return web.json_response({"object": "list", "data": [{"id": "test-model", "object": "model"}]})
+
+    async def _tell_accounts(self, _request: web.Request) -> web.Response:
+        """For whoever started the double as a process: what became of the calls, by key."""
+        told = {
+            key: {"admitted": each.admitted, "refused": each.refused, "tokens": each.tokens}
+            for key, each in self.accounts.items()
+        }
+        return web.json_response(told)
+
+    def account(self, key: str = "") -> Account:
+        """That of a key, with the limits that are set when it is first asked for."""
+        if key not in self.accounts:
+            self.accounts[key] = Account.limited(self.rpm, self.tpm, self.window, self.enforcement)
+        return self.accounts[key]
 
     def _refuses_key(self, request: web.Request) -> bool:
         return bool(self.key) and request.headers.get("Authorization") != f"Bearer {self.key}"
@@ -100,58 +142,54 @@ class Provider:
         headers = {name.lower(): value for name, value in request.headers.items()}
         assert request.transport is not None
         seen = Seen(await request.json(), headers, request.transport.get_extra_info("peername")[1])
-        async with self._arrived:
-            self.calls.append(seen)
-            self._arrived.notify_all()
+        if not self.forgetful:
+            async with self._arrived:
+                self.calls.append(seen)
+                self._arrived.notify_all()
+        self.running += 1
         try:
             response = await self._treat(request, seen)
         except (asyncio.CancelledError, ConnectionError):
             seen.left.set()
             raise
+        finally:
+            self.running -= 1
         seen.answered.set()
         return response
 
     async def _treat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         step = self._script.popleft() if self._script else ANSWER
         if self._refuses_key(request):
-            key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            return _refusal(401, "invalid_api_key", f"Incorrect API key provided: {key}.", {})
-        if wait := self._limit():
-            headers = {**self._limit_headers(), "retry-after": str(max(1, round(wait)))}
-            return _refusal(429, "rate_limit_exceeded", "Rate limit reached for requests.", headers)
+            return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
+        account, reserved = self.account(seen.key), prompt_tokens(seen.body) + answer_tokens(seen.body)
+        if wait := account.ask(time.monotonic(), reserved):
+            headers = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
+            return refusal(429, "rate_limit_exceeded", "Rate limit reached.", headers | self._limits(seen))
+        if self.bears and self.running > 2 * self.bears:
+            step = OVERLOADED
         if step.kind == "refuse":
-            return _refusal(step.status, step.code, "The script refuses.", step.headers)
+            headers = self._limits(seen) | step.headers
+            return refusal(step.status, step.code, "The script refuses.", headers)
         if step.kind == "html":
             page = "<html><body>It works!</body></html>"
             return web.Response(text=page, content_type="text/html", status=step.status)
         if step.kind == "hang":
             await asyncio.Event().wait()
-        await asyncio.sleep(self.delay)
+        await asyncio.sleep(self._latency())
+        if self.refunds:
+            account.give_back(time.monotonic(), answer_tokens(seen.body) - len(WORDS))
         streamed = step.kind == "stream" or (seen.body.get("stream") is True and step.kind != "plain")
         return await (self._stream(request, seen, step) if streamed else self._plain(request, seen, step))
 
-    def _limit(self) -> float:
-        """Seconds until a request is allowed again; 0 if it is allowed now."""
-        now = time.monotonic()
-        while self._times and self._times[0] <= now - self.window:
-            self._times.popleft()
-        if self.rpm and len(self._times) >= self.rpm:
-            return self._times[0] + self.window - now
-        self._times.append(now)
-        return 0.0
+    def _latency(self) -> float:
+        crowd = self.running / self.bears if self.bears else 1.0
+        return self.delay * max(1.0, crowd**2)
 
-    def _limit_headers(self) -> dict[str, str]:
-        if not self.rpm:
-            return {}
-        return {
-            "x-ratelimit-limit-requests": str(self.rpm),
-            "x-ratelimit-remaining-requests": str(self.rpm - len(self._times)),
-            "x-ratelimit-reset-requests": f"{self.window / self.rpm:.3f}s",
-        }
+    def _limits(self, seen: Seen) -> dict[str, str]:
+        return self.account(seen.key).headers(time.monotonic())
 
     def _usage(self, body: dict[str, Any], said: int) -> dict[str, Any]:
-        texts = [message["content"] for message in body["messages"] if isinstance(message["content"], str)]
-        prompt = sum(len(text.split()) for text in texts)
+        prompt = prompt_tokens(body)
         self.tokens += prompt + said
         return {
             "prompt_tokens": prompt,
@@ -163,72 +201,47 @@ class Provider:
     async def _plain(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
         message = {"role": "assistant", "content": "".join(WORDS), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        answer = {**_head(seen), "object": "chat.completion", "choices": [choice]}
+        answer = {**head(seen.body), "object": "chat.completion", "choices": [choice]}
         if step.kind != "no usage":
             answer["usage"] = self._usage(seen.body, len(WORDS))
         if step.kind != "drop":
-            return web.json_response(answer, headers=self._limit_headers())
+            return web.json_response(answer, headers=self._limits(seen))
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "4096"})
         await response.prepare(request)
         await response.write(json.dumps(answer).encode()[:100])
-        return _cut(request, response)
+        return cut(request, response)
 
     async def _stream(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream", **self._limit_headers()})
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", **self._limits(seen)})
         await response.prepare(request)
         words = WORDS[: len(WORDS) // 2] if step.kind in ("half stream", "drop") else WORDS
-        for number, chunk in enumerate(_chunks(seen, words)):
+        for number, chunk in enumerate(chunks(seen.body, words)):
             if number:
                 await asyncio.sleep(self.pace)
-            await _send(response, chunk)
-            if number == 1 and (last := _MISHAPS.get(step.kind)) is not None:
+            await send(response, chunk)
+            if number == 1 and (last := MISHAPS.get(step.kind)) is not None:
                 await response.write(last)
                 return response
             if number == 1 and step.kind == "hang in stream":
                 await asyncio.Event().wait()
         if step.kind == "drop":
-            return _cut(request, response)
+            return cut(request, response)
         if step.kind != "half stream":
             await self._end(response, seen, step)
         return response
 
     async def _end(self, response: web.StreamResponse, seen: Seen, step: Step) -> None:
-        head = {**_head(seen), "object": "chat.completion.chunk"}
-        await _send(response, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        common = {**head(seen.body), "object": "chat.completion.chunk"}
+        await send(response, {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         options = seen.body.get("stream_options") or {}
         if options.get("include_usage") and step.kind != "no usage":
-            await _send(response, {**head, "choices": [], "usage": self._usage(seen.body, len(WORDS))})
+            await send(response, {**common, "choices": [], "usage": self._usage(seen.body, len(WORDS))})
         if step.kind != "no done":
             await response.write(b"data: [DONE]\n\n")
         if step.kind == "hang after done":
             await asyncio.Event().wait()
 
 
-_MISHAPS = {
-    "error in stream": b'data: {"error": {"message": "Overloaded.", "type": "server_error", "code": null}}\n\n',
-    "not JSON in stream": b"data: <html>\n\n",
-}
-
-
-def _head(seen: Seen) -> dict[str, Any]:
-    return {"id": "chatcmpl-double", "created": 1_700_000_000, "model": seen.body.get("model")}
-
-
-def _chunks(seen: Seen, words: Iterable[str]) -> Iterable[dict[str, Any]]:
-    head = {**_head(seen), "object": "chat.completion.chunk"}
-    for delta in [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]:
-        yield {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]}
-
-
-async def _send(response: web.StreamResponse, chunk: dict[str, Any]) -> None:
-    await response.write(b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n")
-
-
-def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    return response
-
-
-def _refusal(status: int, code: str | None, message: str, headers: dict[str, str]) -> web.Response:
-    return web.json_response(error_body(message, code), status=status, headers=headers)
+def answer_tokens(body: dict[str, Any]) -> int:
+    """What is reserved for an answer."""
+    return int(body.get("max_tokens") or len(WORDS))
