@@ -19,6 +19,7 @@ from bus.pulsar.blobs import Blobs
 from bus.pulsar.bridge import close_in_thread, in_thread
 from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, channel_topic
 from bus.pulsar.client import close_client, derive_admin_url, open_client
+from bus.pulsar.journal import Journal
 from bus.pulsar.publisher import Publishers, PulsarPublisher
 from bus.pulsar.subscription import PulsarSubscription
 from core.errors import BusClosed, BusUnavailable
@@ -75,6 +76,7 @@ class PulsarBus:
             max_attempts=max_attempts,
             publish=self._publish,
             ensure=self.ensure_subscription,
+            journal_of=lambda topic, news: Journal(self._client, topic, self._topics.get, news),
         )
         await joined.start()
         return joined

@@ -17,6 +17,15 @@ def unsubscribe(client: pulsar.Client, topic: str, subscription: str) -> None:
         consumer.unsubscribe()
 
 
+def move_to(client: pulsar.Client, topic: str, subscription: str, milliseconds: int) -> None:
+    """What was published before this Unix time is acked. Raises `pulsar.PulsarException`."""
+    for consumer in _deaf_consumers(client, topic, subscription):
+        try:
+            consumer.seek(milliseconds)
+        finally:
+            consumer.close()
+
+
 def _deaf_consumers(client: pulsar.Client, topic: str, subscription: str) -> list[pulsar.Consumer]:
     # A consumer with a queue of 0 asks for nothing until `receive` is called: it takes no message from others.
     # On a partitioned topic as a whole it is refused, so each partition has its own.

@@ -8,16 +8,12 @@ The listener's thread may be blocked for long, so each subscription has a client
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pulsar
 
 from bus.port import (
-    ATTEMPT_PROPERTY,
-    CRASHES_PROPERTY,
     DEAD_LETTER_SUBSCRIPTION,
-    PUBLISHED_PROPERTY,
     Delivery,
     Outgoing,
     dead_letter_properties,
@@ -27,19 +23,28 @@ from bus.pulsar.attachment import Attachment
 from bus.pulsar.bridge import Mailbox, Window, close_in_thread, in_thread
 from bus.pulsar.client import close_client
 from bus.pulsar.errors import from_exception
+from bus.pulsar.journal import Journal
+from bus.pulsar.reading import again_properties, to_delivery
 from core.errors import BusClosed
 
 # The shortest delay that the client takes; only what is given back uses its own nack.
 GIVE_BACK_MS = 100
 
-# Messages settled last, by their place: recognised when they are delivered again.
-REMEMBERED = 10_000
 Publish = Callable[[str, Outgoing], Awaitable[None]]
 Ensure = Callable[[str, str], Awaitable[None]]
 
 
+def journal_topic(topic: str, subscription: str) -> str:
+    """Beside the dead letters."""
+    return f"{topic}-{subscription}-journal"
+
+
 class PulsarSubscription(Attachment):
-    """One consumer of a Shared subscription. `publish` and `ensure` are the bus's own."""
+    """One consumer of a Shared subscription. `publish` and `ensure` are the bus's own.
+
+    A message is in one of three places here: in the mailbox (nobody has looked at it), put aside (another consumer
+    has started it, and may have died of it), held (received and not settled).
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class PulsarSubscription(Attachment):
         max_attempts: int,
         publish: Publish,
         ensure: Ensure,
+        journal_of: Callable[[str, Callable[[], None]], Journal],
     ) -> None:
         super().__init__(attached)
         self._client = client
@@ -67,11 +73,14 @@ class PulsarSubscription(Attachment):
         self._mailbox: Mailbox[pulsar.Message] = Mailbox(self._ring)
         self._paused = False
         self._held: dict[bytes, object] = {}
-        self._settled: dict[bytes, None] = {}
+        self._aside: dict[bytes, pulsar.Message] = {}
+        self._news = False
+        self._journal = journal_of(journal_topic(topic, subscription), self._hear_news)
         self._consumer: pulsar.Consumer | None = None
 
     async def _open(self) -> None:
-        self._consumer = await in_thread(
+        await self._journal.open()
+        consumer: pulsar.Consumer = await in_thread(
             lambda: self._client.subscribe(
                 self._topic,
                 self._subscription,
@@ -83,41 +92,39 @@ class PulsarSubscription(Attachment):
             ),
             f"subscribing to {self._topic}",
         )
+        self._consumer = consumer
+        self._journal.watch(consumer.is_connected)
 
     async def receive(self) -> list[Delivery]:
         while True:
             self._arrived.clear()
             self._require_open()
-            deliveries = [each for message in self._mailbox.take() if (each := self._deliver(message))]
+            deliveries = [each for message in self._incoming() if (each := self._deliver(message))]
             if deliveries:
+                self._journal.started(deliveries)
                 return deliveries
             await self._arrived.wait()
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         consumer = self._require_open()
-        settled = 0
+        settled = []
         try:
             for delivery in deliveries:
                 message_id = self._held.pop(delivery.handle, None)
                 if message_id is not None:
-                    settled += 1
-                    self._remember(delivery.handle)
+                    settled.append(delivery.handle)
                     consumer.acknowledge(message_id)
         except pulsar.PulsarException as error:
             raise from_exception(error, f"acknowledging on {self._topic}") from error
         finally:
-            self._window.free(settled)
+            self._journal.settle(settled)
+            self._window.free(len(settled))
 
-    async def nack(self, delivery: Delivery, *, delay: float, reason: str) -> None:
-        if delivery.attempt >= self._max_attempts:
+    async def nack(self, delivery: Delivery, *, delay: float, reason: str, counted: bool = True) -> None:
+        if counted and delivery.attempt >= self._max_attempts:
             await self.dead_letter(delivery, reason=reason)
             return
-        properties = {
-            **delivery.properties,
-            ATTEMPT_PROPERTY: str(delivery.attempt),
-            CRASHES_PROPERTY: str(delivery.crashes),
-            PUBLISHED_PROPERTY: str(delivery.published_at),
-        }
+        properties = again_properties(delivery, counted=counted)
         await self._move(delivery, self._topic, Outgoing(delivery.body, properties, delay))
 
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
@@ -127,7 +134,9 @@ class PulsarSubscription(Attachment):
 
     async def give_back(self, delivery: Delivery) -> None:
         self._require_open()
-        self._return([delivery.handle])
+        if delivery.handle in self._held:
+            self._journal.gave_back(delivery.handle)
+            self._return(delivery.handle)
 
     def allow(self, count: int) -> None:
         if not self._paused:
@@ -145,9 +154,11 @@ class PulsarSubscription(Attachment):
         self._arrived.set()
 
     async def _leave(self) -> None:
+        await self._journal.leave()
         if self._consumer is not None:
             await close_in_thread(self._consumer.close, f"leaving {self._topic}")
         await close_in_thread(lambda: close_client(self._client), f"leaving {self._topic}")
+        await self._journal.close()
 
     async def _move(self, delivery: Delivery, topic: str, message: Outgoing) -> None:
         """Published elsewhere and confirmed, then acked: a crash in between doubles it, never loses it."""
@@ -166,62 +177,57 @@ class PulsarSubscription(Attachment):
             self._return_unseen()
         self._arrived.set()
 
+    def _incoming(self) -> list[pulsar.Message]:
+        messages = self._mailbox.take()
+        if self._news:
+            self._news = False
+            aside, self._aside = self._aside, {}
+            messages = [*aside.values(), *messages]
+        return messages
+
+    def _hear_news(self) -> None:
+        self._news = True
+        self._ring()
+
     def _return_unseen(self) -> None:
         """What has come and will not be received."""
-        deliveries = [self._deliver(message) for message in self._mailbox.take()]
-        self._return([delivery.handle for delivery in deliveries if delivery])
+        for message in self._mailbox.take():
+            if delivery := self._deliver(message):
+                self._return(delivery.handle)
+        aside, self._aside = self._aside, {}
+        for place, message in aside.items():
+            self._held[place] = message.message_id()
+            self._return(place)
 
-    def _return(self, places: Sequence[bytes]) -> None:
-        consumer = self._require_open()
-        for place in places:
-            message_id = self._held.pop(place, None)
-            if message_id is not None:
-                consumer.negative_acknowledge(message_id)
-                self._window.free(1)
+    def _return(self, place: bytes) -> None:
+        self._require_open().negative_acknowledge(self._held.pop(place))
+        self._window.free(1)
 
     def _hear(self, _consumer: pulsar.Consumer, message: pulsar.Message) -> None:
         """In the listener's thread."""
         self._mailbox.put(message)
         self._window.take()
 
-    def _remember(self, place: bytes) -> None:
-        self._settled[place] = None
-        if len(self._settled) > REMEMBERED:
-            del self._settled[next(iter(self._settled))]
-
     def _deliver(self, message: pulsar.Message) -> Delivery | None:
         message_id = message.message_id()
         place = message_id.serialize()
-        # A broker that crashed has forgotten acks: what was done here is not done again.
-        if place in self._settled:
+        known = self._journal.deliveries
+        # A broker that crashed has forgotten acks: what was done is not done again.
+        if place in known.settled:
             self._require_open().acknowledge(message_id)
             self._window.free(1)
             return None
-        known = place in self._held
         # After a reconnect the broker sends again what is unsettled here. It is handled once, and settled under
         # the newer id, which belongs to the batch that the broker now waits for.
-        self._held[place] = message_id
-        if known:
+        if place in self._held:
+            self._held[place] = message_id
             self._window.free(1)
             return None
-        properties: dict[str, str] = message.properties()
-        attempt = 1 + _count(properties, ATTEMPT_PROPERTY)
-        crashes = _count(properties, CRASHES_PROPERTY)
-        return Delivery(
-            self._topic, message.data(), properties, attempt, place, _published_at(message, properties), crashes
-        )
-
-
-def _count(properties: Mapping[str, str], name: str) -> int:
-    """0 also where a stranger wrote something else."""
-    text = properties.get(name, "")
-    return int(text) if text.isdecimal() else 0
-
-
-def _published_at(message: pulsar.Message, properties: Mapping[str, str]) -> float:
-    first = properties.get(PUBLISHED_PROPERTY)
-    with contextlib.suppress(ValueError):
-        if first is not None:
-            return float(first)
-    milliseconds: int = message.publish_timestamp()
-    return milliseconds / 1000
+        holder, crashes = known.start(place)
+        if holder and self._journal.inquire(place, holder):
+            if place in self._aside:
+                self._window.free(1)
+            self._aside[place] = message
+            return None
+        self._held[place] = message_id
+        return to_delivery(self._topic, message, place, crashes)

@@ -1,0 +1,43 @@
+"""A message of Pulsar as a delivery: what a republication must carry on is in its properties."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import pulsar
+
+from bus.port import ATTEMPT_PROPERTY, CRASHES_PROPERTY, PUBLISHED_PROPERTY, Delivery
+
+
+def to_delivery(topic: str, message: pulsar.Message, place: bytes, crashes: int) -> Delivery:
+    """`crashes`: those at this place; the message may have been at others before."""
+    properties: dict[str, str] = message.properties()
+    attempt = 1 + _count(properties, ATTEMPT_PROPERTY)
+    crashes += _count(properties, CRASHES_PROPERTY)
+    return Delivery(topic, message.data(), properties, attempt, place, _published_at(message, properties), crashes)
+
+
+def again_properties(delivery: Delivery, *, counted: bool) -> dict[str, str]:
+    """Of its republication after a nack, which may be `counted` as an attempt."""
+    return {
+        **delivery.properties,
+        ATTEMPT_PROPERTY: str(delivery.attempt if counted else delivery.attempt - 1),
+        CRASHES_PROPERTY: str(delivery.crashes),
+        PUBLISHED_PROPERTY: str(delivery.published_at),
+    }
+
+
+def _count(properties: Mapping[str, str], name: str) -> int:
+    """0 also where a stranger wrote something else."""
+    text = properties.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _published_at(message: pulsar.Message, properties: Mapping[str, str]) -> float:
+    first = properties.get(PUBLISHED_PROPERTY)
+    with contextlib.suppress(ValueError):
+        if first is not None:
+            return float(first)
+    milliseconds: int = message.publish_timestamp()
+    return milliseconds / 1000
