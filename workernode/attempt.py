@@ -210,20 +210,16 @@ class Attempts:
         self, work: Work, call: Call, times: Times, reply: Reply, failure: CallFailed
     ) -> tuple[Ended, Settle]:
         verdict, attempt = failure.verdict, work.delivery.attempt
-        pause = self._pause(verdict, attempt)
-        again = (
-            verdict.retry is not Retry.NEVER
-            and not reply.started
-            and (attempt < self._max_attempts or not verdict.counted)
-            and not work.too_late(time.time() + pause)
-        )
         times.answered_at = time.time()
-        if not again:
-            await reply.fail(verdict.status, verdict.error)
-            return failed(failure, call, times, again=False), self._ack
-        reason = f"status {verdict.status}, code {verdict.error.get('code')}"
-        settle = partial(self._again, pause=pause, counted=verdict.counted, reason=reason)
-        return failed(failure, call, times, again=True), settle
+        tries_left = attempt < self._max_attempts or not verdict.counted
+        if verdict.retry is not Retry.NEVER and tries_left and not reply.started:
+            pause = self._pause(verdict, attempt)
+            if not work.too_late(time.time() + pause):
+                reason = f"status {verdict.status}, code {verdict.error.get('code')}"
+                settle = partial(self._again, pause=pause, counted=verdict.counted, reason=reason)
+                return failed(failure, call, times, again=True), settle
+        await reply.fail(verdict.status, verdict.error)
+        return failed(failure, call, times, again=False), self._ack
 
     @staticmethod
     async def _early(reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:

@@ -11,24 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from bus.messages import NodeType, ReplyFrame, ResultMessage, Usage, decode_frames, decode_result
-from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Delivery, Outgoing, dead_letter_topic
-from bus.topics import WORKERS_CHANNEL, control_channel, model_subscription, model_topic
-from core.loopwatch import LoopWatch
-from core.run import Stop
-from core.telemetry import NO_TRACING
+from bus.messages import NodeType, Usage
+from bus.port import REASON_PROPERTY, Bus
+from bus.topics import control_channel, model_subscription, model_topic
+from tests.workernode.road import PATIENCE, RESULTS, Road
 from workernode.backends.base import Answer, Call, Sink
 from workernode.classify import Retry, Verdict, error_object
 from workernode.errors import CallFailed
-from workernode.node import Node
 from workernode.resources import Capacity
 from workernode.settings import WorkerSettings
 
 ANSWER = Answer(b'{"id":"x","choices":[]}', Usage(1, 2, 3), estimated=False, first_token_at=None)
-RESULTS = "results"
-CHANNEL = "replies"
-PATIENCE = 20.0
-
 Behaviour = Callable[[Call, Sink | None], Any]
 
 
@@ -62,77 +55,26 @@ class Scripted:
         return outcome
 
 
-class Road:
-    """The topics around one worker."""
+class ScriptedRoad(Road):
+    """A road whose worker does what the test says."""
 
     def __init__(self, bus: Bus, backend: Scripted, settings: WorkerSettings) -> None:
-        self.bus = bus
+        super().__init__(bus, backend, settings)
         self.backend = backend
-        self.settings = settings
-        self.stop = Stop()
-        self.frames: asyncio.Queue[ReplyFrame] = asyncio.Queue()
-        self._results: list[Delivery] = []
-
-    async def start(self) -> None:
-        model = self.settings.model_name
-        await self.bus.ensure_subscription(model_topic(model), model_subscription(model))
-        self._subscription = await self.bus.subscribe(RESULTS, "test", window=100)
-        await self.bus.listen(CHANNEL, self._hear)
-
-    def _hear(self, body: bytes) -> None:
-        for frame in decode_frames(body):
-            self.frames.put_nowait(frame)
-
-    async def send(self, **fields: Any) -> None:
-        message = {"request_id": "r1", "data": {"model": "m"}, "reply_channel": CHANNEL} | fields
-        await self.publish(msgspec.json.encode(message))
-
-    async def publish(self, body: bytes) -> None:
-        publisher = await self.bus.publisher(model_topic(self.settings.model_name))
-        await publisher.publish([Outgoing(body)])
-
-    async def result(self) -> ResultMessage:
-        async with asyncio.timeout(PATIENCE):
-            while not self._results:
-                self._results = await self._subscription.receive()
-                await self._subscription.ack(self._results)
-            return decode_result(self._results.pop(0).body)
-
-    async def frame(self) -> ReplyFrame:
-        async with asyncio.timeout(PATIENCE):
-            return await self.frames.get()
-
-    async def settled(self) -> None:
-        model = self.settings.model_name
-        async with asyncio.timeout(PATIENCE):
-            while (await self.bus.backlog(model_topic(model), model_subscription(model))).in_flight:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)  # the figures send no event
-
-    async def dead_letter(self) -> Delivery:
-        model = self.settings.model_name
-        topic = dead_letter_topic(model_topic(model), model_subscription(model))
-        subscription = await self.bus.subscribe(topic, DEAD_LETTER_SUBSCRIPTION, window=10)
-        async with asyncio.timeout(PATIENCE):
-            return (await subscription.receive())[0]
 
 
 @pytest.fixture
-async def road(embedded_bus: Bus) -> AsyncIterator[Road]:
+async def road(embedded_bus: Bus) -> AsyncIterator[ScriptedRoad]:
     settings = WorkerSettings(
         node_type="mock", model_name="m", bus_url="x", res_topic_name=RESULTS, max_attempts=2, grace_seconds=5
     )
-    road = Road(embedded_bus, Scripted(), settings)
+    road = ScriptedRoad(embedded_bus, Scripted(), settings)
     await road.start()
-    present = asyncio.Event()
-    await embedded_bus.listen(WORKERS_CHANNEL, lambda frame: present.set())
-    with LoopWatch() as watch:
-        node = Node(settings, embedded_bus, road.backend, watch, NO_TRACING)
-        running = asyncio.create_task(node.run(road.stop))
-        async with asyncio.timeout(PATIENCE):
-            await present.wait()
-        yield road
-        road.stop.signal()
-        await running
+    living = asyncio.create_task(road.live())
+    await road.present()
+    yield road
+    road.stop.signal()
+    await living
 
 
 def failure(retry: Retry, status: int = 500, **options: Any) -> CallFailed:
@@ -140,7 +82,7 @@ def failure(retry: Retry, status: int = 500, **options: Any) -> CallFailed:
     return CallFailed(Verdict(retry, status, error, retry_after=0.0), **options)
 
 
-async def test_an_answer_reaches_the_client_and_the_result_topic(road: Road) -> None:
+async def test_an_answer_reaches_the_client_and_the_result_topic(road: ScriptedRoad) -> None:
     await road.send(task={"task_id": 7, "node_id": "0", "global_epoch": 1, "regional_epoch": 2})
     frame, result = await road.frame(), await road.result()
     assert (bytes(frame.data), frame.end, frame.status, frame.seq) == (ANSWER.response, True, 200, 0)
@@ -153,12 +95,12 @@ async def test_an_answer_reaches_the_client_and_the_result_topic(road: Road) -> 
     assert len(road.backend.calls) == 1
 
 
-async def test_a_result_without_a_task_tells_no_content(road: Road) -> None:
+async def test_a_result_without_a_task_tells_no_content(road: ScriptedRoad) -> None:
     await road.send()
     assert bytes((await road.result()).response) == b""
 
 
-async def test_a_stream_leaves_chunk_by_chunk_and_ends_bare(road: Road) -> None:
+async def test_a_stream_leaves_chunk_by_chunk_and_ends_bare(road: ScriptedRoad) -> None:
     def two_chunks(call: Call, sink: Sink | None) -> Answer:
         assert sink is not None
         sink.chunk(b'{"n":1}')
@@ -175,7 +117,7 @@ async def test_a_stream_leaves_chunk_by_chunk_and_ends_bare(road: Road) -> None:
     ]
 
 
-async def test_a_final_failure_is_told_and_acked(road: Road) -> None:
+async def test_a_final_failure_is_told_and_acked(road: ScriptedRoad) -> None:
     road.backend.behave = lambda call, sink: failure(Retry.NEVER, 400)
     await road.send()
     frame, result = await road.frame(), await road.result()
@@ -186,7 +128,7 @@ async def test_a_final_failure_is_told_and_acked(road: Road) -> None:
     assert len(road.backend.calls) == 1
 
 
-async def test_what_may_succeed_elsewhere_is_tried_again_and_each_attempt_is_told(road: Road) -> None:
+async def test_what_may_succeed_elsewhere_is_tried_again_and_each_attempt_is_told(road: ScriptedRoad) -> None:
     outcomes = [failure(Retry.BACK_OFF), ANSWER]
     road.backend.behave = lambda call, sink: outcomes.pop(0)
     await road.send()
@@ -196,7 +138,7 @@ async def test_what_may_succeed_elsewhere_is_tried_again_and_each_attempt_is_tol
     assert (await road.frame()).status == 200
 
 
-async def test_the_last_attempt_fails_by_name(road: Road) -> None:
+async def test_the_last_attempt_fails_by_name(road: ScriptedRoad) -> None:
     road.backend.behave = lambda call, sink: failure(Retry.BACK_OFF, 503)
     await road.send()
     assert [(await road.result()).outcome for _ in range(2)] == ["retried", "failed"]
@@ -205,14 +147,14 @@ async def test_the_last_attempt_fails_by_name(road: Road) -> None:
     assert len(road.backend.calls) == 2
 
 
-async def test_an_attempt_that_reached_no_provider_and_is_tried_again_is_not_told(road: Road) -> None:
+async def test_an_attempt_that_reached_no_provider_and_is_tried_again_is_not_told(road: ScriptedRoad) -> None:
     outcomes = [failure(Retry.BACK_OFF, reached_provider=False), ANSWER]
     road.backend.behave = lambda call, sink: outcomes.pop(0)
     await road.send()
     assert (await road.result()).outcome == "completed"
 
 
-async def test_a_stream_that_broke_after_its_first_chunk_is_not_tried_again(road: Road) -> None:
+async def test_a_stream_that_broke_after_its_first_chunk_is_not_tried_again(road: ScriptedRoad) -> None:
     def half(call: Call, sink: Sink | None) -> Exception:
         assert sink is not None
         sink.chunk(b'{"n":1}')
@@ -225,7 +167,7 @@ async def test_a_stream_that_broke_after_its_first_chunk_is_not_tried_again(road
     assert (result.outcome, result.usage, result.estimated) == ("failed", Usage(5, 1, 6), True)
 
 
-async def test_a_surprise_in_the_backend_fails_one_request_by_name_and_no_other(road: Road) -> None:
+async def test_a_surprise_in_the_backend_fails_one_request_by_name_and_no_other(road: ScriptedRoad) -> None:
     road.backend.behave = lambda call, sink: ZeroDivisionError() if call.request_id == "bad" else ANSWER
     await road.send(request_id="bad")
     frame = await road.frame()
@@ -234,7 +176,7 @@ async def test_a_surprise_in_the_backend_fails_one_request_by_name_and_no_other(
     assert (await road.frame()).request_id == "good"
 
 
-async def test_a_running_call_is_cancelled_by_the_gateway(road: Road) -> None:
+async def test_a_running_call_is_cancelled_by_the_gateway(road: ScriptedRoad) -> None:
     stopped = asyncio.Event()
 
     async def for_ever(call: Call, sink: Sink | None) -> Answer:
@@ -254,7 +196,7 @@ async def test_a_running_call_is_cancelled_by_the_gateway(road: Road) -> None:
     await road.settled()
 
 
-async def test_a_cancelled_request_that_comes_later_is_never_called(road: Road) -> None:
+async def test_a_cancelled_request_that_comes_later_is_never_called(road: ScriptedRoad) -> None:
     await road.bus.send(control_channel("m"), b'{"cancel":["r1"]}')
     await road.send(request_id="r0")
     await road.result()
@@ -264,7 +206,7 @@ async def test_a_cancelled_request_that_comes_later_is_never_called(road: Road) 
     assert [call.request_id for call in road.backend.calls] == ["r0"]
 
 
-async def test_a_request_whose_deadline_has_passed_is_told_so_and_never_called(road: Road) -> None:
+async def test_a_request_whose_deadline_has_passed_is_told_so_and_never_called(road: ScriptedRoad) -> None:
     await road.send(deadline=time.time() - 1)
     frame, result = await road.frame(), await road.result()
     assert (frame.status, msgspec.json.decode(frame.data)["error"]["code"]) == (504, "deadline_exceeded")
@@ -272,7 +214,7 @@ async def test_a_request_whose_deadline_has_passed_is_told_so_and_never_called(r
 
 
 @pytest.mark.parametrize("body", [b"not json", b'{"request_id": 1, "data": {}}', b'{"request_id":"r","data":[1]}'])
-async def test_what_is_no_request_goes_to_the_dead_letters_with_the_reason(road: Road, body: bytes) -> None:
+async def test_what_is_no_request_goes_to_the_dead_letters_with_the_reason(road: ScriptedRoad, body: bytes) -> None:
     await road.publish(body)
     letter = await road.dead_letter()
     assert letter.body == body
@@ -281,7 +223,7 @@ async def test_what_is_no_request_goes_to_the_dead_letters_with_the_reason(road:
     assert (await road.frame()).status == 200
 
 
-async def test_a_large_body_comes_by_claim_check_and_one_served_before_is_acked(road: Road) -> None:
+async def test_a_large_body_comes_by_claim_check_and_one_served_before_is_acked(road: ScriptedRoad) -> None:
     reference = await road.bus.put_blob(b'{"model":"m","big":true}')
     await road.send(data={}, data_ref=reference)
     result = await road.result()
@@ -293,7 +235,7 @@ async def test_a_large_body_comes_by_claim_check_and_one_served_before_is_acked(
     assert len(road.backend.calls) == 1
 
 
-async def test_a_large_answer_is_left_to_the_store(road: Road) -> None:
+async def test_a_large_answer_is_left_to_the_store(road: ScriptedRoad) -> None:
     large = msgspec.json.encode({"text": "x" * 1_500_000})
     road.backend.behave = lambda call, sink: Answer(large, Usage(1, 1, 2), estimated=False, first_token_at=None)
     await road.send(task={"task_id": 7, "node_id": "0", "global_epoch": 0, "regional_epoch": 0})
@@ -303,7 +245,7 @@ async def test_a_large_answer_is_left_to_the_store(road: Road) -> None:
     assert await road.bus.get_blob(result.response_ref) == large
 
 
-async def test_no_more_calls_run_than_there_are_slots(road: Road) -> None:
+async def test_no_more_calls_run_than_there_are_slots(road: ScriptedRoad) -> None:
     gate = asyncio.Event()
     running = 0
     most = 0
@@ -325,7 +267,7 @@ async def test_no_more_calls_run_than_there_are_slots(road: Road) -> None:
     assert most == Scripted.slots
 
 
-async def test_a_stop_lets_running_calls_finish(road: Road) -> None:
+async def test_a_stop_lets_running_calls_finish(road: ScriptedRoad) -> None:
     finish = asyncio.Event()
 
     async def wait(call: Call, sink: Sink | None) -> Answer:
@@ -341,7 +283,7 @@ async def test_a_stop_lets_running_calls_finish(road: Road) -> None:
     assert (await road.result()).outcome == "completed"
 
 
-async def test_a_hurried_stop_gives_running_calls_back(road: Road) -> None:
+async def test_a_hurried_stop_gives_running_calls_back(road: ScriptedRoad) -> None:
     async def for_ever(call: Call, sink: Sink | None) -> Answer:
         await asyncio.Event().wait()
         return ANSWER
