@@ -27,6 +27,7 @@ need openssl openssl "makes the Kubernetes API server's key"
 if ! ls "${XDG_CACHE_HOME:-$HOME/.cache}"/agentos/kube-apiserver-* >/dev/null 2>&1; then
     need go golang-go "builds the Kubernetes API server, 1.24 or newer" go
 fi
+need npm npm "fetches the schema of AsyncAPI" node
 need jo jo "ai.sh writes its request with it"
 need curl curl "ai.sh asks with it"
 make_environment pyproject.toml '.[test]'

@@ -49,7 +49,7 @@ class RequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """
 
     request_id: str
-    data: msgspec.Raw
+    data: Annotated[msgspec.Raw, Meta(description="The OpenAI request body, unchanged.")]
     stream: bool = False
     endpoint: str | None = None
     metadata: dict[str, Any] | None = None
