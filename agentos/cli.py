@@ -73,9 +73,15 @@ def up(
 @app.command()
 def worker(*, config: Config = None) -> None:
     """Run a WorkerNode: one process, one model (NODE_TYPE, MODEL_NAME, …)."""
+    from workernode.main import cannot_start
     from workernode.main import main as run_worker
 
-    raise typer.Exit(run_worker(settings_of(WorkerSettings, config)))
+    try:
+        settings = settings_of(WorkerSettings, config)
+    except ConfigurationError as error:
+        cannot_start(error)
+        raise
+    raise typer.Exit(run_worker(settings))
 
 
 @app.command()

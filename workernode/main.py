@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 
@@ -9,7 +10,7 @@ from starlette.applications import Starlette
 
 from bus.connect import connect
 from core import http, log
-from core.errors import AgentOSError, BusUnavailable
+from core.errors import AgentOSError, BusUnavailable, ConfigurationError
 from core.loopwatch import LoopWatch
 from core.probes import probes
 from core.run import Stop, flatten, run
@@ -26,6 +27,11 @@ def main(settings: WorkerSettings) -> int:
     """Runs until a signal; returns the exit code."""
     log.set_up(debug=settings.debug)
     return run(lambda stop: worker(settings, stop))
+
+
+def cannot_start(error: ConfigurationError) -> None:
+    """Tells management that the settings are wrong, as far as they say where management is."""
+    asyncio.run(report_failed_start(None, error))
 
 
 async def worker(settings: WorkerSettings, stop: Stop) -> None:
