@@ -78,12 +78,17 @@ class Provider:
         self.accounts: dict[str, Account] = {}
         self._arrived = asyncio.Condition()
         self._script: deque[Step] = deque()
+        self._withheld: Any = None
         self._runner: web.AppRunner | None = None
         self.url = ""
 
     def script(self, *steps: Step) -> None:
         """The next requests are treated by these steps, one each; later ones are answered."""
         self._script.extend(steps)
+
+    def withhold(self, messages: Any) -> None:
+        """Requests with these messages are never answered."""
+        self._withheld = messages
 
     async def call(self, number: int = 0) -> Seen:
         """Waits for the request of that number, counted from 0."""
@@ -158,6 +163,8 @@ class Provider:
         return response
 
     async def _treat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        if self._withheld is not None and seen.body["messages"] == self._withheld:
+            await asyncio.Event().wait()
         step = self._script.popleft() if self._script else ANSWER
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
