@@ -1,9 +1,10 @@
-"""`python -m tests.double --port 0`: serves until it is ended; the first line it prints is its address."""
+"""`python -m tests.double --port 0`: serves until it is ended; the first line it prints is JSON with its `url`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 
 from tests.double.server import Provider
@@ -23,7 +24,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         forgetful=True,
     )
     await provider.start(port=arguments.port)
-    sys.stdout.write(provider.url + "\n")
+    sys.stdout.write(json.dumps({"url": provider.url}) + "\n")
     sys.stdout.flush()
     await asyncio.Event().wait()
 

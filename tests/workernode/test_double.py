@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
@@ -63,7 +64,7 @@ async def test_it_runs_as_a_process_of_its_own() -> None:
     )
     try:
         assert process.stdout is not None
-        url = (await process.stdout.readline()).decode().strip()
+        url = json.loads(await process.stdout.readline())["url"]
         async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="k") as client:
             assert [model.id async for model in client.models.list()] == ["test-model"]
     finally:

@@ -14,8 +14,8 @@ def test_a_few_retries_are_always_allowed() -> None:
 def test_an_outage_is_not_multiplied() -> None:
     budget = RetryBudget()
     for number in range(1000):
-        budget.request(number * 0.05)
-    assert retries(budget, 50.0, 1000) == 100
+        budget.request(number * WINDOW / 1000)
+    assert retries(budget, WINDOW - 0.01, 1000) == 100
 
 
 def test_what_is_long_ago_does_not_count() -> None:
