@@ -14,14 +14,14 @@ from coordinator.completion import Completions
 from coordinator.models import Models
 from coordinator.openai import model_object, unknown_model
 from core.errors import AgentOSError
-from core.liveness import Liveness
+from core.loopwatch import LoopWatch
 from core.probes import probes
 
 
 def gateway_app(
-    completions: Completions, models: Models, ready: Callable[[], Awaitable[None]], liveness: Liveness
+    completions: Completions, models: Models, ready: Callable[[], Awaitable[None]], watch: LoopWatch
 ) -> Starlette:
-    """The ASGI application. `ready`, `liveness`: see `core.probes`."""
+    """The ASGI application. `ready`, `watch`: see `core.probes`."""
 
     async def list_models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [model_object(model) for model in await models.all()]})
@@ -43,7 +43,7 @@ def gateway_app(
         routes=[
             Mount("/v1", routes=api),
             Mount("/api/v1", routes=api),
-            *probes(ready, liveness),
+            *probes(ready, watch),
         ],
         exception_handlers={HTTPException: _http_error, AgentOSError: _our_error},
     )

@@ -64,7 +64,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
         )
         stack.push_async_callback(bus.close)
         traces = Traces(tracing, "pulsar" if settings.pulsar_url else "postgresql")
-        await _serve(settings, stop, store, bus, listener, watch.liveness, traces)
+        await _serve(settings, stop, store, bus, listener, watch, traces)
 
 
 async def _serve(
@@ -73,7 +73,7 @@ async def _serve(
     store: Store,
     bus: Bus,
     listener: socket.socket,
-    liveness: Liveness,
+    watch: LoopWatch,
     traces: Traces,
 ) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -101,7 +101,7 @@ async def _serve(
     await bus.ensure_subscription(settings.res_topic_name, FOLD_SUBSCRIPTION)
     replies = await bus.listen(channel, lambda payload: _take_frames(waiters, payload))
     notices = await models.start()
-    expect = partial(liveness.expect, silence=SILENCE_SECONDS)
+    expect = partial(watch.liveness.expect, silence=SILENCE_SECONDS)
     async with asyncio.TaskGroup() as group:
         sides = [
             group.create_task(folder.run(), name="fold"),
@@ -109,9 +109,11 @@ async def _serve(
             group.create_task(models.remember(expect("the memory of models")), name="models"),
             group.create_task(_look_for_answers(store, waiters, expect("the look for answers")), name="answers"),
             group.create_task(watch_bus(bus, expect("the connection to the broker")), name="watch of the bus"),
-            group.create_task(_watch_fold(bus, settings.res_topic_name, folder, liveness), name="watch of the fold"),
+            group.create_task(
+                _watch_fold(bus, settings.res_topic_name, folder, watch.liveness), name="watch of the fold"
+            ),
         ]
-        app = gateway_app(completions, models, ready, liveness)
+        app = gateway_app(completions, models, ready, watch)
         async with http.serving(app, listener, grace=settings.grace_seconds):
             host, port = listener.getsockname()[:2]
             logger.info("coordinator %s; gateway on http://%s:%d/v1", name, host, port)

@@ -77,8 +77,10 @@ class Liveness:
     def stuck(self) -> list[str]:
         """What is wrong, a sentence each; empty while all is well."""
         now = self._clock()
-        # While the process stood still nobody could beat.
-        silent = ((name, beat, now - max(beat.last, self._fence.awake_since)) for name, beat in self._beats.items())
+        # While the process stood still nobody could beat. The list: another thread may ask.
+        silent = (
+            (name, beat, now - max(beat.last, self._fence.awake_since)) for name, beat in list(self._beats.items())
+        )
         return [
             f"{name} has shown no progress for {seconds:.0f} s (allowed: {beat.silence:g} s)"
             for name, beat, seconds in silent

@@ -46,6 +46,13 @@ class LoopWatch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop watch", daemon=True)
 
+    def stuck(self) -> list[str]:
+        """What is wrong, a sentence each; empty while all is well. May be asked from any thread."""
+        slept = self.fence.slept(now())
+        if slept > self._blocked:
+            return [f"the event loop has not turned for {slept:.0f} s"]
+        return self.liveness.stuck()
+
     def __enter__(self) -> Self:
         self._tick()
         self._thread.start()

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import logging
 
-from starlette.applications import Starlette
-
 from bus.connect import connect
 from core import http, log
 from core.errors import AgentOSError, BusUnavailable, ConfigurationError
 from core.loopwatch import LoopWatch
-from core.probes import probes
+from core.probes import serving_probes
 from core.run import Stop, flatten, run
 from core.telemetry import tracing
 from workernode.backends import make_backend
@@ -46,8 +44,18 @@ async def worker(settings: WorkerSettings, stop: Stop) -> None:
 async def _live(settings: WorkerSettings, stop: Stop) -> None:
     async with contextlib.AsyncExitStack() as stack:
         watch = stack.enter_context(LoopWatch())
+        node: Node | None = None
+
+        async def ready() -> None:
+            if node is None or not node.taking:
+                raise BusUnavailable("the worker does not take messages yet, or no longer")
+            node.check()
+            await backend.check()
+            await bus.check()
+
         listener = http.listen(settings.host, settings.port)
-        stack.callback(listener.close)
+        # From the beginning: a model may take minutes to load.
+        await stack.enter_async_context(serving_probes(listener, ready, watch))
         backend = make_backend(settings)
         stack.push_async_callback(backend.close)
         await backend.start()
@@ -61,16 +69,6 @@ async def _live(settings: WorkerSettings, stop: Stop) -> None:
         traces = tracing("agentos-worker")
         stack.push_async_callback(traces.close)
         node = Node(settings, bus, backend, watch, traces)
-
-        async def ready() -> None:
-            if not node.taking:
-                raise BusUnavailable("the worker does not take messages yet, or no longer")
-            node.check()
-            await backend.check()
-            await bus.check()
-
-        app = Starlette(routes=probes(ready, watch.liveness))
-        await stack.enter_async_context(http.serving(app, listener, grace=1))
         host, port = listener.getsockname()[:2]
         logger.info("worker %s serves %s (%s)", node.name, settings.model_name, settings.node_type)
         logger.info("health and metrics on http://%s:%d", host, port)
