@@ -268,12 +268,12 @@ def redact(text: str, secret: str) -> str:
     return _SECRET.sub("[redacted]", text.replace(secret, "[redacted]") if secret else text)
 
 
-# The first and the longest wait, in seconds. Elsewhere is another node: the wait is for its having time.
+# The first and the longest wait, in seconds. Later and elsewhere: this node waits, or cannot; others may be free.
 WAITS = {
+    Retry.LATER: (1.0, 1.0),
+    Retry.ELSEWHERE: (1.0, 1.0),
     Retry.BACK_OFF: (0.5, 30.0),
     Retry.SLOWER: (2.0, 60.0),
-    Retry.LATER: (2.0, 60.0),
-    Retry.ELSEWHERE: (1.0, 1.0),
 }
 
 
