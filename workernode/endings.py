@@ -26,7 +26,8 @@ class Times:
 
 def never_called(outcome: Outcome, status: int = 200, error: dict[str, Any] | None = None) -> Ended:
     """The provider has not heard of it."""
-    return Ended(outcome, False, None, time.time(), status=status, error=error, replied_at=time.time())
+    now = time.time()
+    return Ended(outcome, False, None, now, status=status, error=error, replied_at=now)
 
 
 def given_back(outcome: Outcome, call: Call, times: Times) -> Ended:
@@ -62,30 +63,31 @@ def cancelled(call: Call, times: Times) -> Ended:
 
 def completed(answer: Answer, call: Call, times: Times) -> Ended:
     """The client has its answer."""
+    now = time.time()
     return Ended(
         "completed",
         True,
         times.started_at,
-        time.time(),
+        now,
         usage=answer.usage,
         estimated=answer.estimated,
         first_token_at=answer.first_token_at,
         response=answer.response,
         admitted_at=times.admitted_at,
         answered_at=times.answered_at,
-        replied_at=time.time(),
+        replied_at=now,
         progress=call.progress,
     )
 
 
 def failed(failure: CallFailed, call: Call, times: Times, *, again: bool) -> Ended:
     """Told to the client, or to be tried `again`."""
-    error = failure.error
+    error, now = failure.error, time.time()
     return Ended(
         "retried" if again else "failed",
         failure.reached_provider,
         times.started_at,
-        time.time(),
+        now,
         status=failure.status,
         # The upstream's words are the client's: they may quote the prompt.
         error={key: error.get(key) for key in ("type", "code")} if again else error,
@@ -93,6 +95,6 @@ def failed(failure: CallFailed, call: Call, times: Times, *, again: bool) -> End
         estimated=failure.usage is not None,
         admitted_at=times.admitted_at,
         answered_at=times.answered_at,
-        replied_at=None if again else time.time(),
+        replied_at=None if again else now,
         progress=call.progress,
     )
