@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     params.hostnames = ["127.0.0.1"]
     params.port = options.port
     params.n_parallel = options.parallel
+    for threads in (params.cpuparams, params.cpuparams_batch):
+        threads.n_threads = options.threads
     params.kv_unified = True  # slots share the context: one long request may use all of it
     params.model_alias = {options.alias}  # else answers would tell the file's place
     params.cors_origins = "null"  # no web page is its client
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="GGUF file")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--alias", default="local", help="the model's name in answers")
+    parser.add_argument("--threads", type=int, default=-1, help="default: one for each CPU")
     parser.add_argument("--parallel", type=int, default=1, help="requests at once")
     return parser
 

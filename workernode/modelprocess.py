@@ -30,7 +30,7 @@ LAST_LINES = 15
 _GGUF = b"GGUF"
 
 
-def command(file: Path, *, port: int, parallel: int, alias: str) -> list[str]:
+def command(file: Path, *, port: int, parallel: int, threads: int, alias: str) -> list[str]:
     """The command line that serves `file`, a GGUF file, a llamafile or another llama.cpp server.
 
     Raises `ConfigurationError` if it is none of them.
@@ -40,7 +40,7 @@ def command(file: Path, *, port: int, parallel: int, alias: str) -> list[str]:
             is_model = content.read(len(_GGUF)) == _GGUF
     except OSError as error:
         raise ConfigurationError(f"AGENTOS_MODEL_FILE: {file}: {error.strerror}") from error
-    address = ["--port", str(port), "--parallel", str(parallel), "--alias", alias]
+    address = ["--port", str(port), "--parallel", str(parallel), "--threads", str(threads), "--alias", alias]
     if is_model:
         return [*_program(llama_server.__file__), "--model", str(file), *address]
     if not os.access(file, os.X_OK):
@@ -58,11 +58,11 @@ def _program(file: str) -> list[str]:
 class ModelProcess:
     """One run of a model's server on a port of its own. Its log goes to ours, at debug."""
 
-    def __init__(self, file: Path, *, parallel: int, alias: str) -> None:
+    def __init__(self, file: Path, *, parallel: int, threads: int, alias: str) -> None:
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
         self._file = file
-        self._command = command(file, port=port, parallel=parallel, alias=alias)
+        self._command = command(file, port=port, parallel=parallel, threads=threads, alias=alias)
         # Only of our own server it is known that its slots share one context.
         self.shares_context = llama_server.__file__ in self._command
         self._process: asyncio.subprocess.Process | None = None

@@ -32,6 +32,7 @@ class WorkerSettings(Settings):
     host: str = Field(default="127.0.0.1", description="Address that health and metrics are served on.")
     port: int = known_as("PORT", default=8082, ge=0, le=65535, description="Port of health and metrics; 0: any.")
     model_file: str = Field(default="", description="Local: a GGUF file or a llamafile.")
+    model_threads: int = Field(default=0, ge=0, description="Local: threads that compute; 0: one less than CPUs.")
     requests_per_minute: float = Field(
         default=0, ge=0, description="Remote: limit of API_KEY, for all workers on it together; 0: as the API tells."
     )

@@ -15,7 +15,7 @@ from gguf import GGUFWriter, TokenType
 LAYERS = 2
 WIDTH = 64
 HEADS = 4
-FEED_FORWARD = 128
+FEED_FORWARD = 2  # times the width
 CONTEXT = 4096
 SEED = 20240607
 # Weights of the first dimension in the output, by kind of token.
@@ -34,15 +34,18 @@ _CHAT_TEMPLATE = (
 )
 
 
-def write_tiny_model(path: Path) -> None:
-    """Writes the model to `path`, whole or not at all; the same bytes every time. Raises `OSError`."""
+def write_tiny_model(path: Path, *, layers: int = LAYERS, width: int = WIDTH) -> None:
+    """Writes the model to `path`, whole or not at all; the same bytes every time. Raises `OSError`.
+
+    With more `layers`, and a greater `width` (a multiple of 64), it computes as long for each token as larger ones.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     writer = GGUFWriter(unfinished, "llama")
     try:
-        _describe(writer)
+        _describe(writer, layers, width)
         _add_tokens(writer)
-        _add_weights(writer)
+        _add_weights(writer, layers, width)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -52,16 +55,16 @@ def write_tiny_model(path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _describe(writer: GGUFWriter) -> None:
+def _describe(writer: GGUFWriter, layers: int, width: int) -> None:
     writer.add_name("AgentOS tiny random model")
     writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(FEED_FORWARD * width)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(width // HEADS)
     writer.add_chat_template(_CHAT_TEMPLATE)
 
 
@@ -81,7 +84,7 @@ def _add_tokens(writer: GGUFWriter) -> None:
     writer.add_unk_token_id(0)
 
 
-def _add_weights(writer: GGUFWriter) -> None:
+def _add_weights(writer: GGUFWriter, layers: int, width: int) -> None:
     random = np.random.default_rng(SEED)
 
     def add(name: str, weights: np.ndarray) -> None:
@@ -91,18 +94,18 @@ def _add_weights(writer: GGUFWriter) -> None:
         return random.normal(0, 0.1, (rows, columns))
 
     vocabulary = len(_SPECIAL) + 256 + len(_WORDS)
-    embedding, output = matrix(vocabulary, WIDTH), matrix(vocabulary, WIDTH)
+    embedding, output = matrix(vocabulary, width), matrix(vocabulary, width)
     embedding[:, 0] = 3.0
     output[:, 0] = [STEER_BYTE, STEER_BYTE, STEER_END, *[STEER_BYTE] * 256, *[STEER_WORD] * len(_WORDS)]
     add("token_embd", embedding)
-    for layer in range(LAYERS):
+    for layer in range(layers):
         block = f"blk.{layer}"
         for norm in ("attn_norm", "ffn_norm"):
-            add(f"{block}.{norm}", np.ones(WIDTH))
+            add(f"{block}.{norm}", np.ones(width))
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"{block}.{part}", matrix(WIDTH, WIDTH))
-        add(f"{block}.ffn_gate", matrix(FEED_FORWARD, WIDTH))
-        add(f"{block}.ffn_up", matrix(FEED_FORWARD, WIDTH))
-        add(f"{block}.ffn_down", matrix(WIDTH, FEED_FORWARD))
-    add("output_norm", np.ones(WIDTH))
+            add(f"{block}.{part}", matrix(width, width))
+        add(f"{block}.ffn_gate", matrix(FEED_FORWARD * width, width))
+        add(f"{block}.ffn_up", matrix(FEED_FORWARD * width, width))
+        add(f"{block}.ffn_down", matrix(width, FEED_FORWARD * width))
+    add("output_norm", np.ones(width))
     add("output", output)

@@ -401,12 +401,12 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes | Non
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ConfigurationError, match=reason):
-        command(file, port=1, parallel=1, alias="m")
+        command(file, port=1, parallel=1, threads=1, alias="m")
 
 
 def test_a_llamafile_is_told_to_be_a_server(tmp_path: Path) -> None:
     file = tmp_path / "some.llamafile"
     file.write_bytes(b"MZqFpD")
     file.chmod(0o755)
-    line = command(file, port=7, parallel=2, alias="m")
-    assert [str(file), "--server", "--nobrowser", "--host", "127.0.0.1", "--port", "7"] == line[-11:-4]
+    line = command(file, port=7, parallel=2, threads=1, alias="m")
+    assert [str(file), "--server", "--nobrowser", "--host", "127.0.0.1", "--port", "7"] == line[-13:-6]

@@ -23,6 +23,7 @@ def make_backend(settings: WorkerSettings) -> Backend:
             Path(settings.model_file).expanduser(),
             alias=settings.model_name,
             max_slots=settings.max_process_num,
+            threads=settings.model_threads,
             idle_timeout=settings.idle_timeout_seconds,
             call_timeout=settings.call_timeout_seconds,
         )

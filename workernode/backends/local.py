@@ -45,6 +45,13 @@ def slots(wanted: int) -> int:
     return min(wanted, max(4, int(cpus()) // 4))
 
 
+def threads_for(count: float) -> int:
+    """One CPU is left to the worker: the model's threads wait for each other at every step, and one that has to share
+    its CPU holds up all.
+    """
+    return max(1, int(count) - 1)
+
+
 class LocalBackend:
     """Serves `file` under the name `alias`. While its process is started anew it has no capacity.
 
@@ -54,10 +61,13 @@ class LocalBackend:
 
     node_type: NodeType = "local"
 
-    def __init__(self, file: Path, *, alias: str, max_slots: int, idle_timeout: float, call_timeout: float) -> None:
+    def __init__(
+        self, file: Path, *, alias: str, max_slots: int, idle_timeout: float, call_timeout: float, threads: int = 0
+    ) -> None:
         self.slots = slots(max_slots)
         self._file = file
         self._alias = alias
+        self._threads = threads or threads_for(cpus())
         self._idle_timeout = idle_timeout
         self._call_timeout = call_timeout
         self._process: ModelProcess | None = None
@@ -127,7 +137,7 @@ class LocalBackend:
         return Verdict(Retry.BACK_OFF, connection.status, connection.error, retry_after=0.0)
 
     async def _serve(self) -> ModelProcess:
-        process = ModelProcess(self._file, parallel=self.slots, alias=self._alias)
+        process = ModelProcess(self._file, parallel=self.slots, threads=self._threads, alias=self._alias)
         await process.start()
         remote = RemoteBackend(
             process.address,
