@@ -10,6 +10,11 @@ import typer
 
 from bench import fleet as fleet_bench
 from bench import gateway as gateway_bench
+from bench import limits as limits_bench
+from bench import local as local_bench
+from bench import memory as memory_bench
+from bench import streams as streams_bench
+from bench import worker as worker_bench
 from bench.stage import BusName
 from core.errors import AgentOSError
 
@@ -32,6 +37,14 @@ class Which(StrEnum):
         )
 
 
+class One(StrEnum):
+    """One of the buses."""
+
+    pulsar = "pulsar"
+    postgres = "postgres"
+
+
+OneBus = Annotated[One, typer.Option("--bus", help="The broker; Pulsar is found as by `agentos up --pulsar`.")]
 Bus = Annotated[Which, typer.Option(help="The broker; Pulsar is found as by `agentos up --pulsar`.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write here, not to bench/results/.")]
 
@@ -63,6 +76,69 @@ def gateway(
 ) -> None:
     """Requests/s and added latency, plain and streamed, against the same upstream called directly."""
     gateway_bench.run(bus.buses(), clients=_numbers(clients), requests=requests, lost=lost, file=file)
+
+
+@app.command()
+def streams(
+    *,
+    bus: OneBus = One.pulsar,
+    streams: Annotated[str, typer.Option(help="How many at once, separated by commas.")] = "100,300,1000",
+    pace: Annotated[float, typer.Option(min=1, max=200, help="Tokens a second of each.")] = 50,
+    seconds: Annotated[float, typer.Option(min=0.5, max=120, help="How long a stream is.")] = 10,
+    file: Json = None,
+) -> None:
+    """Many paced streams in one worker process, beside a bare relay of the same streams."""
+    streams_bench.run(bus.value, streams=_numbers(streams), pace=pace, seconds=seconds, file=file)
+
+
+@app.command()
+def worker(
+    *,
+    bus: OneBus = One.pulsar,
+    requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="Requests of a round.")] = 5000,
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="Rounds; medians are printed.")] = 5,
+    profile: Annotated[bool, typer.Option("--profile", help="Say what the worker's time is spent on.")] = False,
+    file: Json = None,
+) -> None:
+    """Requests/s of one worker process on an instant upstream, beside a bare loop of the same HTTP client."""
+    worker_bench.run(bus.value, requests=requests, rounds=rounds, profile=profile, file=file)
+
+
+@app.command()
+def memory(
+    *,
+    bus: OneBus = One.pulsar,
+    requests: Annotated[int, typer.Option(min=10, max=10_000_000, help="Requests in all.")] = 200_000,
+    file: Json = None,
+) -> None:
+    """What a worker process holds after very many requests."""
+    memory_bench.run(bus.value, requests=requests, file=file)
+
+
+@app.command()
+def local(
+    *,
+    bus: OneBus = One.pulsar,
+    requests: Annotated[int, typer.Option(min=1, max=100_000, help="Requests of a turn.")] = 32,
+    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Tokens of each answer.")] = 500,
+    turns: Annotated[int, typer.Option(min=1, max=50, help="Turns of both ways; medians are printed.")] = 5,
+    model: Annotated[Path | None, typer.Option(metavar="GGUF", help="Default: a tiny one, random weights.")] = None,
+    file: Json = None,
+) -> None:
+    """Tokens/s of a local model through a worker, beside the same llama.cpp server directly."""
+    local_bench.run(bus.value, requests=requests, tokens=tokens, turns=turns, model=model, file=file)
+
+
+@app.command()
+def limits(
+    *,
+    bus: Bus = Which.both,
+    workers: Annotated[str, typer.Option(help="How many worker processes on one key, separated by commas.")] = "1,3",
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long each run is measured.")] = 20,
+    file: Json = None,
+) -> None:
+    """What part of a provider's limits is used under twice the load, and how many calls it refuses."""
+    limits_bench.run(bus.buses(), workers=_numbers(workers), seconds=seconds, file=file)
 
 
 def _numbers(text: str) -> list[int]:

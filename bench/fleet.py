@@ -20,6 +20,7 @@ import psycopg2
 from bench import report
 from bench.processes import Meter, Process, running
 from bench.profiled import Profile
+from bench.profiles import print_profile, read_profile
 from bench.stage import BusName, Fleet, Stage, fleet, say, stage
 from core.errors import PartError
 
@@ -36,7 +37,6 @@ LOOK_SECONDS = 0.03
 TABLES = "tasks, documents, progress, ledger, inbox, outbox"
 GOAL_RATIO = 0.2
 GOAL_RATE = 2000
-SHOWN_FUNCTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ def fleet_round(on: Stage, bus: BusName, requests: int, workers: int, profile: b
             _submit(on, started, submitter, count=requests, total=WARM_UP + requests)
         submitter.hear(READY_SECONDS)  # rows of the outbox are kept for a second: they go after the clock has stopped
         _must_be_whole(on, WARM_UP + requests)
-        profiles = {each.name: _profile(on, each) for each in processes} if profile else {}
+        sampled = {each.name: each for each in processes} if profile else {}
+        profiles = {name: read_profile(on.directory / f"{name}.json", each) for name, each in sampled.items()}
     return Measured(f"fleet on {bus}", requests, meter.seconds, meter.cpu, profiles)
 
 
@@ -203,19 +204,6 @@ def _sampling(processes: list[Process]) -> Iterator[None]:
         each.signal(signal.SIGUSR2)
 
 
-def _profile(on: Stage, process: Process) -> Profile:
-    file = on.directory / f"{process.name}.json"
-    deadline = time.monotonic() + READY_SECONDS
-    while not file.exists():
-        process.must_live()
-        if time.monotonic() > deadline:
-            raise PartError(f"{process.name} wrote no profile")
-        time.sleep(LOOK_SECONDS)
-    profile = msgspec.json.decode(file.read_bytes(), type=Profile)
-    file.unlink()
-    return profile
-
-
 def _plain(measured: Measured) -> dict[str, Any]:
     profiles = {name: msgspec.structs.asdict(each) for name, each in measured.profiles.items()}
     return {**asdict(measured), "profiles": profiles, "rate": measured.rate}
@@ -235,7 +223,7 @@ def _print(measured: list[Measured], requests: int, workers: int) -> None:
     _print_cpu(of)
     for way in ways:
         for name, profile in of[way][-1].profiles.items():
-            _print_profile(f"{way}, {name}", profile, requests)
+            print_profile(f"{way}, {name}", profile, requests)
     on_pulsar = rates.get("fleet on pulsar")
     if raw and on_pulsar:
         report.show(
@@ -273,17 +261,3 @@ def _used(measured: Measured, column: str) -> float:
         for name in measured.cpu
     }
     return sum(measured.cpu[name] for name, its in names.items() if its == column) * 1000 / measured.requests
-
-
-def _print_profile(title: str, profile: Profile, requests: int) -> None:
-    total = profile.main_seconds + profile.other_seconds
-    micro = 1e6 / requests
-    report.show(
-        f"{title}: {total * micro:.0f} µs of CPU a request, of it {profile.other_seconds * micro:.0f} µs in other "
-        "threads (those of the Pulsar client); the main thread's by package and by our own innermost function\n"
-    )
-    sampled = sum(profile.by_package.values()) or 1.0
-    for head, shares in (("package", profile.by_package), ("function", profile.by_function)):
-        top = sorted(shares.items(), key=lambda item: -item[1])[:SHOWN_FUNCTIONS]
-        rows = [[name, f"{100 * part / sampled:.1f} %", f"{part * micro:.1f}"] for name, part in top]
-        report.show(report.table([head, "share", "µs a request"], rows) + "\n")
