@@ -76,7 +76,7 @@ class Management:
 
 
 async def report_failed_start(settings: WorkerSettings | None, error: AgentOSError) -> None:
-    """Tells Kubernetes why a worker could not start; elsewhere the log and the exit code tell it.
+    """Tells Kubernetes why a worker could not start, or has ended; elsewhere the log and the exit code tell it.
 
     `settings`: None where they are what is wrong; the AIModel is then found in the environment alone. `error` is
     told as it is: the texts of our errors are for people.
@@ -86,7 +86,7 @@ async def report_failed_start(settings: WorkerSettings | None, error: AgentOSErr
     kubernetes = _kubernetes(name, namespace)
     if kubernetes is not None:
         now = time.time()
-        await kubernetes.report(Notice("Warning", reason_of(error), f"The worker cannot start: {error}", now, now))
+        await kubernetes.report(Notice("Warning", reason_of(error), f"The worker does not serve: {error}", now, now))
 
 
 def reason_of(error: AgentOSError) -> Reason:

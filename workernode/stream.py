@@ -248,12 +248,21 @@ def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
 def estimated_usage(body: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
     """A guess where the upstream states no usage: a token for every 4 bytes of text, rounded up.
 
-    Pictures and sounds are not counted; tool definitions, names and roles are not either.
+    Pictures and sounds are not counted; tool definitions, names and roles are not either. Reasoning that is shown is
+    counted as such. What was cached cannot be known.
     """
     messages = body.get("messages")
     prompt = sum(map(_tokens, messages)) if isinstance(messages, list) else 0
-    completion = sum(_tokens(choice.get("message")) for choice in _choices(response))
-    return Usage(prompt, completion, prompt + completion)
+    answers = [choice.get("message") for choice in _choices(response)]
+    completion = sum(map(_tokens, answers))
+    reasoning = sum(map(_tokens, map(_reasoning, answers)))
+    details = {"reasoning_tokens": reasoning} if reasoning else None
+    return Usage(prompt, completion, prompt + completion, None, details)
+
+
+def _reasoning(message: Any) -> str | None:
+    """By either of the names under which servers show it."""
+    return (message.get("reasoning_content") or message.get("reasoning")) if isinstance(message, dict) else None
 
 
 def _tokens(message: Any) -> int:

@@ -132,7 +132,7 @@ async def test_a_worker_that_cannot_start_says_why(namespace: Namespace, error: 
     namespace.grant(CREATE_EVENTS)
     await report_failed_start(settings(namespace), error)
     [event] = namespace.events()
-    assert shown(event) == ("Warning", reason, f"The worker cannot start: {error}")
+    assert shown(event) == ("Warning", reason, f"The worker does not serve: {error}")
 
 
 @pytest.mark.usefixtures("outside")

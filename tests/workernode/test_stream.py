@@ -263,4 +263,26 @@ def test_an_estimate_counts_texts_by_their_bytes_and_leaves_pictures_out() -> No
     parts = [{"type": "text", "text": "abcde"}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 9000}}]
     body = {"messages": [{"role": "user", "content": parts}, {"role": "user", "content": "€€"}]}
     answer = {"choices": [{"message": {"role": "assistant", "content": None, "reasoning_content": "abcd"}}]}
-    assert estimated_usage(body, answer) == Usage(4, 1, 5)
+    assert estimated_usage(body, answer) == Usage(4, 1, 5, None, {"reasoning_tokens": 1})
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_that_a_broken_stream_showed_is_estimated_as_such(name: str) -> None:
+    answer = {"choices": [{"message": {"content": "abcdefgh", name: "abcd" * 3}}]}
+    assert estimated_usage({}, answer) == Usage(0, 5, 5, None, {"reasoning_tokens": 3})
+
+
+def test_cached_and_reasoning_tokens_that_a_stream_states_are_kept() -> None:
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 8,
+        "total_tokens": 17,
+        "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 6},
+    }
+    whole = Assembler()
+    whole.add({"id": "c", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]})
+    whole.add({"id": "c", "choices": [], "usage": usage})
+    assert usage_of(whole.answer()) == Usage(
+        9, 8, 17, {"cached_tokens": 4, "audio_tokens": 0}, {"reasoning_tokens": 6}
+    )
