@@ -121,7 +121,7 @@ async def _measure(on: Stage, bus: BusName, model: str, url: str, limit: Limit, 
     offering = asyncio.create_task(_offer(await connection.publisher(model_topic(model)), model, 2 * limit.rate))
     try:
         async with ClientSession() as session:
-            await asyncio.sleep(WARM_SECONDS)
+            await asyncio.sleep(min(WARM_SECONDS, seconds))
             before, began = await _account(session, url), time.monotonic()
             await asyncio.sleep(seconds)
             after, ended = await _account(session, url), time.monotonic()
