@@ -29,10 +29,18 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The store's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
+dlq = typer.Typer(
+    help="Dead letters: messages that were given up (PULSAR_URL or AGENTOS_BUS_URL).", no_args_is_help=True
+)
+app.add_typer(dlq, name="dlq")
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 StateDir = Annotated[Path | None, typer.Option("--state-dir", metavar="DIR", help="Data, logs and locks.")]
+
+LettersOf = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or res-topic for results.")]
+LetterIds = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="As `dlq show` prints them.")]
+AllLetters = Annotated[bool, typer.Option("--all", help="Every letter that is there now.")]
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 
@@ -118,6 +126,56 @@ def db_upgrade(*, config: Config = None) -> None:
         raise ConfigurationError("AGENTOS_DATABASE_URL: is missing; postgresql://user:password@host/database")
     upgrade(url)
     typer.echo("the database is up to date")
+
+
+@dlq.command("list")
+def dlq_list(*, config: Config = None, as_json: AsJson = False) -> None:
+    """What has dead letters, how many, and since when."""
+    from agentos.dlq_show import run_list
+
+    raise typer.Exit(run_list(settings_of(UpSettings, config), as_json=as_json))
+
+
+@dlq.command("show")
+def dlq_show(
+    model: LettersOf,
+    *,
+    config: Config = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the oldest first.")] = 20,
+    body: Annotated[bool, typer.Option("--body", help="The bodies too: they hold prompts.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show dead letters; they stay."""
+    from agentos.dlq_show import run_show
+
+    settings = settings_of(UpSettings, config)
+    raise typer.Exit(run_show(settings, model, limit=limit, body=body, as_json=as_json))
+
+
+@dlq.command("replay")
+def dlq_replay(
+    model: LettersOf, ids: LetterIds = None, *, config: Config = None, everything: AllLetters = False
+) -> None:
+    """Publish dead letters again, as new messages. Interrupted, it loses none; the last ones may come twice."""
+    from agentos.dlq_show import run_replay
+
+    raise typer.Exit(run_replay(settings_of(UpSettings, config), model, ids or [], everything=everything))
+
+
+@dlq.command("drop")
+def dlq_drop(
+    model: LettersOf,
+    ids: LetterIds = None,
+    *,
+    config: Config = None,
+    everything: AllLetters = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Forget dead letters for good."""
+    from agentos.dlq_show import run_drop
+
+    settings = settings_of(UpSettings, config)
+    raise typer.Exit(run_drop(settings, model, ids or [], everything=everything, yes=yes))
 
 
 @app.command()

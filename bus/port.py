@@ -140,16 +140,28 @@ class Bus(Protocol):
         """
 
     async def subscribe(
-        self, topic: str, subscription: str, *, window: int, prefetch: int = 1, max_attempts: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        window: int,
+        prefetch: int = 1,
+        max_attempts: int = 5,
+        journal: bool = True,
     ) -> Subscription:
         """Joins (and makes, if missing) a Shared subscription.
 
         `window`: deliveries that may be unsettled at once. `prefetch`: how many the broker may send ahead within
-        the window; 1 leaves waiting messages to consumers that are free.
+        the window; 1 leaves waiting messages to consumers that are free. `journal`: the consumers tell one another
+        what they have started and settled. Without it Pulsar counts no crashes and repeats what was settled shortly
+        before its broker died: for work that is cheap to do twice. Postgres knows both anyway.
         """
 
     async def ensure_subscription(self, topic: str, subscription: str) -> None:
         """Makes the subscription if missing, so that what is published from now on waits for its consumers."""
+
+    async def topics(self) -> list[str]:
+        """The durable topics that have been made, in no order."""
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """Figures of a subscription; zeros where it does not exist."""

@@ -18,6 +18,7 @@ from bus.postgres.schema import ensure_schema
 from bus.postgres.subscription import PostgresSubscription
 from core.errors import BlobMissing, BusClosed
 
+_TOPICS = "select distinct topic from agentos_bus.subscriptions"
 _PUT_BLOB = "insert into agentos_bus.blobs (id, data) values ($1, $2)"
 _GET_BLOB = "select data from agentos_bus.blobs where id = $1"
 _DROP_BLOB = "delete from agentos_bus.blobs where id = $1"
@@ -66,9 +67,16 @@ class PostgresBus:
         return publisher
 
     async def subscribe(
-        self, topic: str, subscription: str, *, window: int, prefetch: int = 1, max_attempts: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        window: int,
+        prefetch: int = 1,
+        max_attempts: int = 5,
+        journal: bool = True,
     ) -> PostgresSubscription:
-        """See `bus.port.Bus`."""
+        """See `bus.port.Bus`. `journal` changes nothing here."""
         self._must_be_open()
         joined = PostgresSubscription(
             self._pools,
@@ -88,6 +96,11 @@ class PostgresBus:
         """See `bus.port.Bus`."""
         self._must_be_open()
         await statements.ensure_subscription(self._pools, topic, subscription)
+
+    async def topics(self) -> list[str]:
+        """See `bus.port.Bus`."""
+        self._must_be_open()
+        return [row["topic"] for row in await self._pools.quick(_TOPICS)]
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """See `bus.port.Bus`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from bus.port import Backlog
 from core.errors import BusRefused, BusUnavailable
 
 TIMEOUT_SECONDS = 10
+_PARTITION = re.compile(r"-partition-\d+$")
 NOTHING = Backlog(ready=0, delayed=0, in_flight=0)
 
 
@@ -36,19 +38,28 @@ class Admin:
     async def close(self) -> None:
         await self._session.close()
 
+    async def topics(self) -> list[str]:
+        """The durable topics; a partitioned one counts once. Raises `BusUnavailable`, `BusRefused`."""
+        names = await self._get("") or []
+        return list({_PARTITION.sub("", name.rpartition("/")[2]) for name in names})
+
     async def _stats(self, topic: str, kind: str) -> dict[str, Any] | None:
         # Names may hold percent-encoded characters, which are characters like others to Pulsar: encoded once more.
-        path = f"/admin/v2/persistent/public/default/{quote(topic, safe='')}/{kind}?getPreciseBacklog=true"
+        answer: dict[str, Any] | None = await self._get(f"/{quote(topic, safe='')}/{kind}?getPreciseBacklog=true")
+        return answer
+
+    async def _get(self, path: str) -> Any:
+        """What is below the durable topics; None where there is no such thing."""
+        url = f"{self._url}/admin/v2/persistent/public/default{path}"
         try:
-            async with self._session.get(URL(self._url + path, encoded=True)) as response:
+            async with self._session.get(URL(url, encoded=True)) as response:
                 if response.status == 404:
                     return None
                 if response.status in (401, 403):
                     raise BusRefused(f"Pulsar's admin API at {self._url} refuses us: HTTP {response.status}")
                 if response.status != 200:
                     raise BusUnavailable(f"Pulsar's admin API at {self._url} answers HTTP {response.status}")
-                answer: dict[str, Any] = await response.json()
-                return answer
+                return await response.json()
         except (TimeoutError, aiohttp.ClientError) as error:
             reason = type(error).__name__
             raise BusUnavailable(f"Pulsar's admin API at {self._url} cannot be reached: {reason}") from error

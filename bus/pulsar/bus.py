@@ -63,7 +63,14 @@ class PulsarBus:
         return await self._topics.get(topic, batching)
 
     async def subscribe(
-        self, topic: str, subscription: str, *, window: int, prefetch: int = 1, max_attempts: int = 5
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        window: int,
+        prefetch: int = 1,
+        max_attempts: int = 5,
+        journal: bool = True,
     ) -> PulsarSubscription:
         self._require_open()
         joined = PulsarSubscription(
@@ -76,7 +83,7 @@ class PulsarBus:
             max_attempts=max_attempts,
             publish=self._publish,
             ensure=self.ensure_subscription,
-            journal_of=lambda topic, news: Journal(self._client, topic, self._topics.get, news),
+            journal_of=lambda topic, news: Journal(self._client, topic, self._topics.get, news, kept=journal),
         )
         await joined.start()
         return joined
@@ -87,6 +94,10 @@ class PulsarBus:
             lambda: subscribing.ensure_subscription(self._client, topic, subscription),
             f"making the subscription {subscription} of {topic}",
         )
+
+    async def topics(self) -> list[str]:
+        self._require_open()
+        return await self._admin.topics()
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         self._require_open()

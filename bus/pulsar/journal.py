@@ -60,10 +60,20 @@ class _Inquiry:
 class Journal:
     """One consumer's side. `news` is called when messages that were put aside may be looked at again.
 
-    A journal that cannot be reached holds up nothing: what is not known is not counted.
+    A journal that cannot be reached holds up nothing: what is not known is not counted. One that is not `kept` is
+    this consumer's own memory of what it has settled.
     """
 
-    def __init__(self, client: pulsar.Client, topic: str, find_publisher: FindPublisher, news: Callable[[], None]):
+    def __init__(
+        self,
+        client: pulsar.Client,
+        topic: str,
+        find_publisher: FindPublisher,
+        news: Callable[[], None],
+        *,
+        kept: bool = True,
+    ) -> None:
+        self._kept = kept
         self.deliveries = Deliveries()
         self._client = client
         self._topic = topic
@@ -84,6 +94,8 @@ class Journal:
 
     async def open(self) -> None:
         """Reads the recent past."""
+        if not self._kept:
+            return
         try:
             await self._find_publisher(self._topic)
             self._reader = await in_thread(self._follow, f"following {self._topic}")
