@@ -44,7 +44,9 @@ class Folder:
 
     async def run(self) -> None:
         """Folds until cancelled. What is not acked by then is folded by the next coordinator."""
-        subscription = await self._bus.subscribe(self._topic, FOLD_SUBSCRIPTION, window=WINDOW, prefetch=PREFETCH)
+        subscription = await self._bus.subscribe(
+            self._topic, FOLD_SUBSCRIPTION, window=WINDOW, prefetch=PREFETCH, journal=False
+        )
         while True:
             self.idle = True
             deliveries = await subscription.receive()
