@@ -21,6 +21,7 @@ ALLOWED = {
 PURE = [
     "bus/billing.py",
     "bus/messages.py",
+    "bus/pulsar/deliveries.py",
     "bus/topics.py",
     "coordinator/noderesult.py",
     "coordinator/openai.py",
