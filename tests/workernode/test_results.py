@@ -33,11 +33,9 @@ def drive(embedded_bus: Bus, provider: Provider) -> Drive:
 
     @contextlib.asynccontextmanager
     async def opened(**fields: Any) -> AsyncIterator[Road]:
-        settings = WorkerSettings(
-            **{"node_type": "remote", "model_name": "m", "bus_url": "x", "res_topic_name": RESULTS, "max_attempts": 1}
-            | {"api_url": provider.url, "api_key": "sk-test-0123456789", "grace_seconds": 5}
-            | fields
-        )
+        usual: dict[str, Any] = {"node_type": "remote", "model_name": "m", "bus_url": "x", "res_topic_name": RESULTS}
+        provided = {"api_url": provider.url, "api_key": "sk-test-0123456789", "max_attempts": 1, "grace_seconds": 5}
+        settings = WorkerSettings(**usual | provided | fields)
         backend = make_backend(settings)
         await backend.start()
         road = Road(embedded_bus, backend, settings)
