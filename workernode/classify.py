@@ -17,6 +17,8 @@ from workernode.limits.headers import wait_asked_for
 
 _QUOTA = re.compile(r"insufficient_(quota|balance|credits|funds)|billing|spend")
 _OVERLOADED = re.compile(r"slow_down|overloaded")
+# More tokens than the limit has in a minute: it would be refused again and again, and pause the node each time.
+_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
 _SECRET = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][\w*.-]{8,}", re.IGNORECASE)
 
 
@@ -53,7 +55,7 @@ class Loss(enum.Enum):
 class Refusal(enum.Enum):
     """The classes of error answers, each with the statuses and codes that belong to it."""
 
-    REQUEST = "400, 404, 413, 422 and others of 4xx: the request's own fault; 501"
+    REQUEST = '400, 404, 413, 422 and others of 4xx: the request\'s own fault; 429 "Request too large"; 501'
     QUOTA = "402; 4xx with insufficient_quota or the like, billing, spend"
     KEY = "401"
     RIGHTS = "403"
@@ -203,7 +205,10 @@ def refused(
     if not 400 <= status < 600:
         return lost(Loss.NOT_AN_ANSWER)
     words = f"{error.get('code')} {error.get('type')}".lower() if error else ""
-    rule = REFUSALS[_of_the_node(status, words, error is not None) or _of_the_call(status, words, headers)]
+    kind = _of_the_node(status, words, error is not None) or _of_the_call(status, words, headers)
+    if kind is Refusal.RATE and error and _TOO_LARGE.search(str(error.get("message"))):
+        kind = Refusal.REQUEST
+    rule = REFUSALS[kind]
     return Verdict(
         rule.retry,
         rule.told.status if rule.told else status,

@@ -169,6 +169,9 @@ class Provider:
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
         account, reserved = self.account(seen.key), prompt_tokens(seen.body) + answer_tokens(seen.body)
+        if self.tpm and reserved > self.tpm:
+            words = f"Request too large on tokens per min (TPM): Limit {self.tpm}, Requested {reserved}."
+            return refusal(429, "rate_limit_exceeded", words, self._limits(seen))
         if wait := account.ask(time.monotonic(), reserved):
             headers = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
             return refusal(429, "rate_limit_exceeded", "Rate limit reached.", headers | self._limits(seen))

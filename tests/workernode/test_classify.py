@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.messages import Reason
 from workernode.classify import (
     Loss,
     Retry,
+    Upstream,
     delay,
     error_object,
     lost,
@@ -83,6 +85,55 @@ def test_the_nodes_own_troubles_are_told_as_the_gateways(
 ) -> None:
     verdict = refused(status, error, {}, now=NOW)
     assert (verdict.status, verdict.error["type"], verdict.error["code"]) == (502, "upstream_error", code)
+
+
+def test_a_request_above_the_limit_of_a_minute_does_not_come_again() -> None:
+    """It would pause the node each time, and never be served."""
+    large = refusal("rate_limit_exceeded", "tokens") | {"message": "Request too large for m on tokens per min (TPM)."}
+    verdict = refused(429, large, {"retry-after": "1"}, now=NOW)
+    assert (verdict.retry, verdict.status, verdict.error, verdict.retry_after) == (Retry.NEVER, 429, large, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "counted", "upstream"),
+    [
+        (429, "rate_limit_exceeded", False, Upstream.NOTHING),
+        (429, "slow_down", False, Upstream.NOTHING),
+        (503, "slow_down", True, Upstream.NOTHING),
+        (500, None, True, Upstream.FAILED),
+        (400, None, True, Upstream.ANSWERED),
+        (409, None, True, Upstream.ANSWERED),
+        (401, None, True, Upstream.FAULT),
+    ],
+)
+def test_what_a_refusal_costs_the_request_and_says_of_the_upstream(
+    status: int, code: str | None, counted: bool, upstream: Upstream
+) -> None:
+    verdict = refused(status, refusal(code), {}, now=NOW)
+    assert (verdict.counted, verdict.upstream) == (counted, upstream)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason", "sure"),
+    [
+        (401, "invalid_api_key", "AuthenticationError", True),
+        (402, None, "APIQuotaExceededError", True),
+        (403, None, "AuthenticationError", False),
+        (404, "model_not_found", "ConfigurationError", False),
+        (429, "insufficient_quota", "APIQuotaExceededError", True),
+    ],
+)
+def test_what_management_hears_of_a_fault_of_the_nodes(
+    status: int, code: str | None, reason: Reason, sure: bool
+) -> None:
+    fault = refused(status, refusal(code), {}, now=NOW).fault
+    assert fault is not None
+    assert (fault.reason, fault.sure) == (reason, sure)
+
+
+def test_a_missing_object_is_the_requests_own_fault() -> None:
+    verdict = refused(404, refusal("not_found"), {}, now=NOW)
+    assert (verdict.retry, verdict.fault) == (Retry.NEVER, None)
 
 
 @pytest.mark.parametrize("status", [204, 301, 307, 399, 600, 999])

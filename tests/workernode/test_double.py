@@ -82,6 +82,13 @@ async def test_it_reserves_the_tokens_of_an_answer_when_a_request_arrives(provid
             await client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=80)
 
 
+async def test_a_request_above_the_limit_itself_is_too_large(provider: Provider) -> None:
+    provider.tpm = 100
+    async with client_of(provider) as client:
+        with pytest.raises(openai.RateLimitError, match="Request too large"):
+            await client.chat.completions.create(model="m", messages=MESSAGES, max_tokens=101)
+
+
 async def test_keys_have_limits_of_their_own(provider: Provider) -> None:
     provider.rpm = 1
     for key in ("a", "b"):
