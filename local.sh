@@ -28,9 +28,22 @@ fail() {
 fetch() { # URL FILE
     command -v curl >/dev/null || fail "curl is missing; install it, or fetch $1 yourself and give its FILE"
     mkdir -p -- "$(dirname -- "$2")"
-    # A model that is not whole never has the model's name.
-    curl --fail --location --progress-bar --continue-at - --output "$2.part" -- "$1" || fail "$1 was not fetched"
-    mv -- "$2.part" "$2"
+    # A model that is not whole, or is another, never has the model's name. A whole one is not asked for again: servers
+    # refuse to go on at its end.
+    if [ ! -e "$2.whole" ]; then
+        curl --fail --location --progress-bar --continue-at - --output "$2.part" -- "$1" ||
+            fail "$1 was not fetched; run this again to go on"
+        mv -- "$2.part" "$2.whole"
+    fi
+    if ! matches "$2.whole"; then
+        rm -- "$2.whole"
+        fail "$1: its SHA-256 is not $sha256; it was fetched whole, and removed"
+    fi
+    mv -- "$2.whole" "$2"
+}
+
+matches() { # FILE
+    [ -z "$sha256" ] || [ "$(checksum "$1")" = "$(printf %s "$sha256" | tr A-F a-f)" ]
 }
 
 checksum() { # FILE
@@ -85,8 +98,6 @@ elif [ -z "$file" ]; then
 fi
 [ -f "$file" ] || fail "$file: no such file"
 [ -s "$file" ] || fail "$file: is empty"
-if [ -n "$sha256" ] && [ "$(checksum "$file")" != "$(printf %s "$sha256" | tr A-F a-f)" ]; then
-    fail "$file: its SHA-256 is not $sha256; remove the file and fetch it again"
-fi
+matches "$file" || fail "$file: its SHA-256 is not $sha256; remove the file and fetch it again"
 make_usable "$file"
 printf 'NODE_TYPE=local AGENTOS_MODEL_FILE=%q\n' "$(cd -- "$(dirname -- "$file")" && pwd)/$(basename -- "$file")"

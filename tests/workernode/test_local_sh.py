@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import os
+import random
 import shlex
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -71,6 +76,73 @@ def test_a_model_is_fetched_once_and_goes_on_where_it_stopped(tmp_path: Path) ->
         assert model_of(local_sh(tmp_path, "--url", there.as_uri(), here)).read_bytes() == GGUF
         there.write_bytes(b"another")
     assert list(here.parent.iterdir()) == [here]
+
+
+class Shop(http.server.BaseHTTPRequestHandler):
+    """Has one model. Ends its first answer half way; goes on where it is asked to."""
+
+    model = GGUF + random.Random(1).randbytes(3_000_000)
+    asked: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        self.asked.append(self.headers.get("Range"))
+        rest = self.model[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(self.model) - 1}/{len(self.model)}")
+        self.end_headers()
+        self.wfile.write(rest[:1_000_000] if len(self.asked) == 1 else rest)
+        self.close_connection = True
+
+    def log_message(self, format: str, *_: object) -> None:
+        """Nothing to standard error."""
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    Shop.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}/some.gguf?download=true"
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_a_download_that_breaks_off_goes_on_and_is_checked_as_a_whole(tmp_path: Path, shop: str) -> None:
+    checksum = hashlib.sha256(Shop.model).hexdigest()
+    broken = local_sh(tmp_path, "--url", shop, "--sha256", checksum)
+    assert broken.returncode == 1
+    assert "was not fetched" in broken.stderr
+    folder = tmp_path / ".cache" / "agentos" / "models"
+    assert [each.name for each in folder.iterdir()] == ["some.gguf.part"]
+    whole = local_sh(tmp_path, "--url", shop, "--sha256", checksum)
+    assert model_of(whole) == folder / "some.gguf"
+    assert model_of(whole).read_bytes() == Shop.model
+    assert Shop.asked == [None, "bytes=1000000-"]
+    assert "100.0%" in whole.stderr  # the progress bar
+
+
+def test_a_whole_download_is_not_asked_for_again(tmp_path: Path, shop: str) -> None:
+    """A run that was ended while it reckoned the checksum."""
+    (tmp_path / "model.gguf.whole").write_bytes(GGUF)
+    assert model_of(local_sh(tmp_path, "--url", shop, "model.gguf")).read_bytes() == GGUF
+    assert Shop.asked == []
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_a_download_with_another_checksum_never_gets_the_models_name(tmp_path: Path, shop: str) -> None:
+    Shop.asked.append("as if asked before")
+    wrong = local_sh(tmp_path, "--url", shop, "--sha256", "0" * 64, "model.gguf")
+    assert wrong.returncode == 1
+    assert "SHA-256" in wrong.stderr
+    assert wrong.stdout == ""
+    assert list(tmp_path.glob("model.gguf*")) == []
+    right = local_sh(tmp_path, "--url", shop, "--sha256", hashlib.sha256(Shop.model).hexdigest(), "model.gguf")
+    assert model_of(right).read_bytes() == Shop.model
 
 
 @pytest.mark.parametrize(
