@@ -12,7 +12,7 @@ import pytest
 
 from agentos.parts.pulsar import free_ports
 from bus.port import ATTEMPT_PROPERTY, Backlog, Outgoing
-from bus.pulsar import PulsarBus
+from bus.pulsar import PulsarBus, subscribing
 from bus.topics import model_subscription, model_topic
 from core.errors import BusUnavailable
 from tests.bus.conftest import is_silent, take, until
@@ -137,6 +137,44 @@ async def test_a_delayed_message_is_not_ready(pulsar_bus: PulsarBus, topic: str)
         return await pulsar_bus.backlog(topic, "s") == Backlog(ready=0, delayed=1, in_flight=1)
 
     await until(told_apart)
+
+
+async def test_without_a_journal_messages_are_served_all_the_same(
+    connect_pulsar: ConnectPulsar, pulsar_address: dict[str, str], topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await connect_pulsar()
+    await (await bus.subscribe(topic, "s", window=1)).close()
+    url = f"{pulsar_address['pulsar_admin_url']}/admin/v2/persistent/public/default/{topic}-s-journal/terminate"
+    async with aiohttp.ClientSession() as session, session.post(url) as answer:
+        assert answer.status == 200
+    other = await connect_pulsar()
+    consumer = await other.subscribe(topic, "s", window=1)
+    await publish(bus, topic, b"0", b"1")
+    for body in (b"0", b"1"):
+        [delivery] = await take(consumer, 1)
+        assert (delivery.body, delivery.crashes) == (body, 0)
+        await consumer.ack([delivery])
+    await consumer.close()
+    assert [record.message for record in caplog.records if "journal" in record.message] == [
+        "no journal of deliveries, so crashes are not counted: "
+        f"making a producer for {topic}-s-journal: Pulsar says TopicTerminated"
+    ]
+
+
+async def test_a_subscription_moves_to_a_time(
+    pulsar_bus: PulsarBus, pulsar_address: dict[str, str], topic: str
+) -> None:
+    await pulsar_bus.ensure_subscription(topic, "s")
+    await publish(pulsar_bus, topic, b"0", b"1")
+    await asyncio.sleep(0.1)
+    now = int(time.time() * 1000)
+    await asyncio.sleep(0.1)
+    await publish(pulsar_bus, topic, b"2")
+    client = pulsar.Client(pulsar_address["pulsar_url"], logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
+    for milliseconds, ready in ((now - 60_000, 3), (now, 1), (now + 60_000, 0)):
+        await asyncio.to_thread(subscribing.move_to, client, topic, "s", milliseconds)
+        assert await pulsar_bus.backlog(topic, "s") == Backlog(ready=ready, delayed=0, in_flight=0)
+    await asyncio.to_thread(client.close)
 
 
 async def test_a_cancelled_subscribe_leaves_no_consumer_behind(connect_pulsar: ConnectPulsar, topic: str) -> None:
