@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.double.scripts import refuse
 from tests.double.server import WORDS, Provider
 from tests.e2e.asking import ANSWER, QUESTION, ask
 from tests.fixtures.collector import Collector, Told
-from tests.fixtures.fleet import Fleet, Site
+from tests.fixtures.fleet import Fleet, Site, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-tracing")]
 
@@ -183,16 +183,20 @@ async def test_metrics_have_the_conventions_names_and_labels(
     stream = await client.chat.completions.create(model=fleet.model, messages=QUESTION, stream=True)
     assert [chunk async for chunk in stream]
     worker = next(each for each in fleet._daemons if each.name.startswith("worker"))
-    found = await asyncio.gather(*(_metrics(each) for each in (worker.url, fleet.url)))
     model = re.escape(f'gen_ai_request_model="{fleet.model}"')
-    for name, page in (
-        ("gen_ai_client_token_usage_count", found[0]),
-        ("gen_ai_client_operation_duration_seconds_count", found[0]),
-        ("gen_ai_server_request_duration_seconds_count", found[1]),
-        ("gen_ai_server_time_to_first_token_seconds_count", found[1]),
+    for name, url in (
+        ("gen_ai_client_token_usage_count", worker.url),
+        ("gen_ai_client_operation_duration_seconds_count", worker.url),
+        ("gen_ai_server_request_duration_seconds_count", fleet.url),
+        ("gen_ai_server_time_to_first_token_seconds_count", fleet.url),
+        ("gen_ai_server_time_per_output_token_seconds_count", fleet.url),
     ):
-        assert re.search(rf"^{name}{{[^}}]*{model}[^}}]*}} [1-9]", page, re.MULTILINE), name
-    assert "unmistakable" not in "".join(found)
+        await until(partial(_counted, url, rf"^{name}{{[^}}]*{model}[^}}]*}} [1-9]"), f"{name} has counted")
+    assert "unmistakable" not in await _metrics(worker.url) + await _metrics(fleet.url)
+
+
+async def _counted(url: str, pattern: str) -> bool:
+    return re.search(pattern, await _metrics(url), re.MULTILINE) is not None
 
 
 async def _metrics(url: str) -> str:
