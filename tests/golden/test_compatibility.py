@@ -20,6 +20,7 @@ from bus.messages import (
     decode_request,
     encode,
 )
+from core.errors import BadMessage
 from tools import schema
 
 FOLDER = Path(__file__).parent
@@ -41,6 +42,14 @@ FROZEN = sorted(FOLDER.glob("schema-*.json"))
 def test_a_message_of_released_code_is_read_with_every_field(file: Path) -> None:
     [decode] = [DECODERS[kind] for kind in DECODERS if file.stem.startswith(kind)]
     assert json.loads(encode(decode(file.read_bytes()))) == json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("field", ["event", "reason", "at", "usage"])
+def test_a_bad_node_event_is_named_without_its_content(field: str) -> None:
+    event = json.loads((FOLDER / "node-event-unavailable.json").read_text())
+    with pytest.raises(BadMessage, match="not a result message") as caught:
+        decode_event(json.dumps(event | {field: "SECRET"}).encode())
+    assert "SECRET" not in str(caught.value)
 
 
 def broken(frozen: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentos.parts.pulsar import free_ports
 from bus.messages import NodeEvent, decode_event
 from bus.port import Bus
 from core.errors import BusRefused, ConfigurationError, PartError
+from tests.double import scripts
+from tests.double.server import Provider
 from tests.fixtures.kubernetes import Namespace
+from tests.workernode.road import Road
 from workernode import kubernetes_events
+from workernode.backends import make_backend
 from workernode.kubernetes_events import KubernetesEvents, Notice
 from workernode.management import Management, report_failed_start
 from workernode.settings import WorkerSettings
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes")]
 
+ROOT = Path(__file__).parents[2]
 TOPIC = "results"
 # The rights that the service account of a worker's Pod has: no more.
 CREATE_EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}
@@ -120,6 +130,38 @@ async def test_each_state_is_told_once_on_both_ways_and_in_order(namespace: Name
 
 
 @pytest.mark.usefixtures("outside")
+async def test_however_many_requests_meet_it_a_state_is_one_event(
+    namespace: Namespace, embedded_bus: Bus, provider: Provider
+) -> None:
+    namespace.grant(CREATE_EVENTS)
+    provider.script(*[scripts.BAD_KEY] * 4)
+    remote = settings(namespace, node_type="remote", api_url=provider.url, api_key="sk-test-0123456789")
+    backend = make_backend(remote)
+    await backend.start()
+    road = Road(embedded_bus, backend, remote)
+    await road.start()
+    living = asyncio.create_task(road.live())
+    await road.present()
+    for number in range(8):
+        await road.send(request_id=f"r{number}", data={"model": "m", "messages": []})
+    told: list[str] = []
+    while "recovered" not in told:
+        event = await road.event()
+        told += [event.event] if isinstance(event, NodeEvent) else []
+    async with asyncio.timeout(20):
+        while len(namespace.events()) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # what the API server has stored sends no event here
+    road.stop.signal()
+    await living
+    await backend.close()
+    assert told == ["unavailable", "recovered"]
+    assert [shown(event)[:2] for event in namespace.events()] == [
+        ("Warning", "AuthenticationError"),
+        ("Normal", "Recovered"),
+    ]
+
+
+@pytest.mark.usefixtures("outside")
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -133,6 +175,36 @@ async def test_a_worker_that_cannot_start_says_why(namespace: Namespace, error: 
     await report_failed_start(settings(namespace), error)
     [event] = namespace.events()
     assert shown(event) == ("Warning", reason, f"The worker does not serve: {error}")
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "reason", "said"),
+    [
+        ({"NODE_TYPE": "remote"}, 2, "ConfigurationError", "API_URL"),
+        ({"NODE_TYPE": "local", "AGENTOS_MODEL_FILE": "/no/model.gguf"}, 1, "ConfigurationError", "/no/model.gguf"),
+        ({"NODE_TYPE": "mock"}, 1, "MessageQueueConnectionError", "cannot be reached"),
+    ],
+)
+def test_a_process_that_cannot_start_says_why_and_ends(
+    namespace: Namespace, environment: dict[str, str], code: int, reason: str, said: str
+) -> None:
+    namespace.grant(CREATE_EVENTS)
+    [port] = free_ports(1)
+    common = {
+        "MODEL_NAME": "m",
+        "AGENTOS_BUS_URL": f"postgresql://u@127.0.0.1:{port}/x",
+        "PORT": "0",
+        "AIMODEL_NAME": "gpt",
+        "AIMODEL_NAMESPACE": namespace.name,
+        "KUBECONFIG": str(namespace.kubeconfig()),
+        "PATH": os.environ["PATH"],
+    }
+    worker = [sys.executable, "-m", "agentos", "worker"]
+    ended = subprocess.run(worker, cwd=ROOT, env=common | environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == code, ended.stderr
+    [event] = namespace.events()
+    assert shown(event)[:2] == ("Warning", reason)
+    assert said in event["message"]
 
 
 @pytest.mark.usefixtures("outside")
