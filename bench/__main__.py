@@ -120,7 +120,7 @@ def local(
     *,
     bus: OneBus = One.pulsar,
     requests: Annotated[int, typer.Option(min=1, max=100_000, help="Requests of a turn.")] = 32,
-    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Tokens of each answer.")] = 500,
+    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Tokens of each answer.")] = 400,
     turns: Annotated[int, typer.Option(min=1, max=50, help="Turns of both ways; medians are printed.")] = 5,
     model: Annotated[Path | None, typer.Option(metavar="GGUF", help="Default: a tiny one, random weights.")] = None,
     file: Json = None,

@@ -22,10 +22,10 @@ from bench.stage import HOST, BusName, Stage, say, stage
 from core.errors import PartError
 
 # Of the model with random weights, which is to compute for longer than the road to it takes.
-LAYERS, WIDTH = 8, 512
+LAYERS, WIDTH = 4, 256
 SLOTS = 4
-# More than the slots, on both ways: a slot that becomes free is taken at once.
-AT_ONCE = 2 * SLOTS
+# Requests that wait for the worker; it calls llama.cpp as the direct clients do, a slot each.
+WAITING = 2 * SLOTS
 GOAL_RATIO = 0.95
 CALL_SECONDS = 300.0
 DIRECT, NODE = "llama.cpp directly", "worker"
@@ -104,20 +104,20 @@ async def _directly(address: str, bodies: Iterator[bytes], requests: int) -> lis
 
     headers = {"content-type": "application/json"}
     async with aiohttp.ClientSession(address, timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)) as session:
-        await asyncio.gather(*(client(session) for _ in range(min(AT_ONCE, requests))))
+        await asyncio.gather(*(client(session) for _ in range(min(SLOTS, requests))))
     return answers
 
 
 async def _through(on: Stage, bus: BusName, worker: Node, bodies: Iterator[bytes], requests: int) -> list[bytes]:
     async with asker(on, bus, worker.model) as asking:
-        done = await closed_loop(asking, bodies, at_once=AT_ONCE, count=requests, stream=False)
+        done = await closed_loop(asking, bodies, at_once=WAITING, count=requests, stream=False)
     return [each.data for each in done]
 
 
 def _print(measured: list[Measured], tokens: int, bus: BusName) -> None:
     turns = len(measured) // 2
     report.show(
-        f"Plain requests of {tokens} tokens, {AT_ONCE} at once, {SLOTS} slots; worker NODE_TYPE=local on {bus}, and "
+        f"Plain requests of {tokens} tokens, {SLOTS} slots, all of them busy; worker NODE_TYPE=local on {bus}, and "
         f"its own llama.cpp server directly, in turn; medians of {turns} turn(s)\n"
     )
     of = {way: [each for each in measured if each.way == way] for way in (DIRECT, NODE)}
