@@ -16,6 +16,8 @@ FIRST_CALLS = 4
 # Refused without a hint: seconds of the first and of the longest pause.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+# Seconds between two answers that are listened to: of a thousand a second, one in twenty tells as much as all.
+HEAR_EVERY = 0.02
 # Tokens of a request before one was seen.
 USUAL_TOKENS = 500.0
 
@@ -39,6 +41,7 @@ class RateLimits:
         self._uniform = uniform
         self._mean_tokens = USUAL_TOKENS
         self._heard = requests_per_minute is not None
+        self._hear_from = 0.0
         self._began: float | None = None
         self._calls = 0
         self._paused_until = 0.0
@@ -83,7 +86,9 @@ class RateLimits:
 
         `headers`: names in lower case, or a mapping that ignores case.
         """
-        self._heard = True
+        if now < self._hear_from:
+            return
+        self._heard, self._hear_from = True, now + HEAR_EVERY
         if (requests := standing(headers, "requests")) is not None:
             self._requests.heard(now, requests, 1.0)
         if (tokens := standing(headers, "tokens")) is not None:

@@ -175,3 +175,12 @@ def test_it_knows_whether_it_was_held_back() -> None:
     assert rates.used(60.0) == pytest.approx(0.1, abs=0.02)
     over(rates, 60.0, 60.0)
     assert rates.held_back(120.0)
+
+
+def test_of_many_answers_at_once_one_is_listened_to() -> None:
+    rates = RateLimits(None, None, longest)
+    rates.heard(5.0, told(600, 600, "0s"), 1)
+    rates.heard(5.001, told(60, 0, "60s"), 1)
+    assert rates.admissible(5.001) > 10
+    rates.heard(5.1, told(60, 0, "60s"), 1)
+    assert over(rates, 5.1, 50.0) < 10
