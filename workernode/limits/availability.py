@@ -74,9 +74,9 @@ class Availability:
         self.state = State.WELL
         self._uniform = uniform
         self._failures = 0  # of the upstream, in a row
-        self._doubts = 0  # faults in a row that may be a request's
+        self._doubts = 0  # faults in a row
         self._since = 0.0
-        self._fault: Fault | None = None  # as told
+        self._told: list[Reason] = []
         self._probes = 0
         self._probe_at = 0.0
         self._trial_at = float("-inf")
@@ -103,7 +103,7 @@ class Availability:
             self.state, self._trial_at = State.TRIAL, now
             return self._overdue(now)
         self._wait(now)
-        return self._overdue(now) if fault is None else self._tell(now, fault)
+        return self._overdue(now) if fault is None else self._tell(fault)
 
     def answered(self, *, sent_at: float) -> Tell | None:
         """The upstream has answered a call, be it that it refused it for the request's own fault.
@@ -117,8 +117,8 @@ class Availability:
             return None
         self.state = State.WELL
         self._probes = 0
-        fault, self._fault = self._fault, None
-        return None if fault is None else Tell("recovered", fault.reason, RECOVERED, self._since)
+        told, self._told = self._told, []
+        return Tell("recovered", told[-1], RECOVERED, self._since) if told else None
 
     def failed(self, now: float, *, sent_at: float) -> Tell | None:
         """The upstream could not serve a call."""
@@ -136,13 +136,12 @@ class Availability:
         if sent_at < self._trial_at:
             return None
         self._doubts += 1
-        if self.state is State.WELL:
-            if not fault.sure and self._doubts < CONFIRMED_AFTER:
-                return None
-            self._begin(now)
-        elif self.state is State.TRIAL:
+        believed = fault.sure or self._doubts >= CONFIRMED_AFTER
+        if self.state is State.TRIAL:
             self._wait(now)
-        return self._tell(now, fault)
+        elif self.state is State.WELL and believed:
+            self._begin(now)
+        return self._tell(fault) if believed else None
 
     def _begin(self, now: float) -> None:
         self._since = now
@@ -156,10 +155,10 @@ class Availability:
 
     def _overdue(self, now: float) -> Tell | None:
         lasting = self.state is not State.WELL and now - self._since >= TELL_AFTER
-        return self._tell(now, OUTAGE) if lasting and self._fault is None else None
+        return self._tell(OUTAGE) if lasting and not self._told else None
 
-    def _tell(self, now: float, fault: Fault) -> Tell | None:
-        if self._fault is not None and self._fault.reason == fault.reason:
+    def _tell(self, fault: Fault) -> Tell | None:
+        if fault.reason in self._told:
             return None
-        self._fault = fault
+        self._told.append(fault.reason)
         return Tell("unavailable", fault.reason, fault.message, self._since)

@@ -14,6 +14,7 @@ from workernode.limits.availability import (
 )
 
 KEY = Fault("AuthenticationError", "The upstream refuses API_KEY.")
+QUOTA = Fault("APIQuotaExceededError", "The quota of API_KEY is used up.")
 MODEL = Fault("ConfigurationError", "The upstream does not know the model.", sure=False)
 
 
@@ -140,12 +141,23 @@ def test_the_check_may_find_a_fault(node: Availability) -> None:
     assert tell.reason == "AuthenticationError"
 
 
-def test_another_reason_is_told_too(node: Availability) -> None:
+def test_another_reason_is_told_too_but_each_only_once(node: Availability) -> None:
     node.faulted(100.0, KEY, sent_at=99.0)
+    now, told = 100.0, []
+    for fault in (QUOTA, KEY, QUOTA):
+        now = to_trial(node, now)
+        told.append(node.faulted(now, fault, sent_at=now))
+    assert [tell and (tell.reason, tell.since) for tell in told] == [("APIQuotaExceededError", 100.0), None, None]
+
+
+def test_one_odd_request_on_trial_is_no_fault_of_the_nodes(node: Availability) -> None:
+    break_down(node, 100.0)
     now = to_trial(node, 100.0)
-    tell = node.faulted(now, MODEL, sent_at=now)
-    assert tell is not None
-    assert (tell.reason, tell.since) == ("ConfigurationError", 100.0)
+    assert node.faulted(now, MODEL, sent_at=now) is None
+    assert node.state is State.WAITING
+    now = to_trial(node, now)
+    assert node.answered(sent_at=now) is None
+    assert node.state is State.WELL
 
 
 def test_after_a_recovery_all_begins_anew(node: Availability) -> None:

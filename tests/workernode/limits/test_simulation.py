@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.double.metering import Account, Enforcement
-from tests.workernode.limits.simulation import Load, World
+from tests.workernode.limits.simulation import Load, Replica, World
 
 MINUTE = 60.0
 # The topic fills, the limits are learned, the first burst is over.
@@ -81,6 +81,19 @@ def test_what_a_dead_replica_leaves_is_used_by_the_others() -> None:
     before = account.admitted
     world.run(MEASURED)
     assert account.admitted - before >= LEAST_USED * limit * MEASURED / MINUTE
+
+
+def test_a_newcomer_gets_its_part_and_nothing_is_refused_for_it() -> None:
+    limit = 600.0
+    account = Account.limited(limit, 0, MINUTE, "window")
+    load = Load(2 * limit / MINUTE, prompt=(10, 100), answer=(10, 100), max_tokens=100)
+    world = World(account, load, replicas=2, seed=9)
+    world.run(SETTLED)
+    newcomer = Replica(world, "newcomer", (None, None))
+    world.replicas.append(newcomer)
+    world.run(MEASURED)
+    assert newcomer.rates.used(world.clock.now) >= 0.3
+    assert account.refused == 0
 
 
 def test_a_burst_after_a_rest_goes_at_once_if_the_provider_has_it_to_give() -> None:
