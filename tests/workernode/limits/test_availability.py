@@ -154,10 +154,10 @@ def test_one_odd_request_on_trial_is_no_fault_of_the_nodes(node: Availability) -
     break_down(node, 100.0)
     now = to_trial(node, 100.0)
     assert node.faulted(now, MODEL, sent_at=now) is None
-    assert node.state is State.WAITING
+    assert node.allowed() == 0
     now = to_trial(node, now)
     assert node.answered(sent_at=now) is None
-    assert node.state is State.WELL
+    assert node.allowed() is None
 
 
 def test_after_a_recovery_all_begins_anew(node: Availability) -> None:
