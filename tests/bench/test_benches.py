@@ -75,6 +75,40 @@ def test_gateway_answers_every_client_with_its_own_answer(file: Path) -> None:
     assert "added p50 ms" in printed
 
 
+@pytest.mark.timeout(SECONDS + 10)
+def test_streams_flow_through_one_worker_beside_a_bare_relay(file: Path) -> None:
+    printed, written = bench(file, "streams", "--bus", "postgres", "--streams", "3", "--pace", "20", "--seconds", "1")
+    assert [each["way"] for each in written["rows"]] == ["upstream alone", "bare relay", "worker"]
+    assert all(each["unfinished"] == 0 and each["tokens_per_second"] > 0 for each in written["rows"])
+    assert written["rows"][2]["health_longest"] > 0
+    assert "added p99 ms" in printed
+
+
+@pytest.mark.timeout(SECONDS + 10)
+def test_worker_stands_beside_a_bare_loop_of_its_client(file: Path) -> None:
+    printed, written = bench(file, "worker", "--bus", "postgres", "--requests", "50", "--rounds", "1", "--profile")
+    assert [each["way"] for each in written["rounds"]] == ["bare loop", "worker"]
+    assert all(each["rate"] > 0 and each["cpu"] > 0 for each in written["rounds"])
+    assert "of the bare loop" in printed
+
+
+@pytest.mark.timeout(SECONDS + 10)
+def test_memory_is_looked_at_on_the_way(file: Path) -> None:
+    printed, written = bench(file, "memory", "--bus", "postgres", "--requests", "100")
+    assert [each["requests"] for each in written["looks"]] == [10, 25, 50, 75, 100]
+    assert "the second half of 100 requests" in printed
+
+
+@pytest.mark.llama
+@pytest.mark.usefixtures("tiny_model")
+@pytest.mark.timeout(SECONDS + 10)
+def test_local_stands_beside_its_own_server(file: Path) -> None:
+    command = ("local", "--bus", "postgres", "--requests", "4", "--tokens", "20", "--turns", "1")
+    printed, written = bench(file, *command)
+    assert {each["way"]: each["tokens"] for each in written["turns"]} == {"llama.cpp directly": 80, "worker": 80}
+    assert "of directly" in printed
+
+
 def test_a_wrong_number_of_clients_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench", "gateway", "--clients", "1,none"],
