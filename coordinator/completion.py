@@ -100,7 +100,7 @@ class Completions:
         request_id = exchange.request_id = "req_" + secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         with self._waiters.register(request_id, loop.time()) as waiter:
-            await self._send_out(waiter, chat, body, traceparent)
+            await self._send_out(waiter, chat, body, exchange.client, traceparent)
             timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
             exchange.when_gone(lambda: waiter.put(Ending.GONE))
             try:
@@ -114,7 +114,9 @@ class Completions:
             if not answered:
                 self._cancel(chat.model, request_id)
 
-    async def _send_out(self, waiter: Waiter, chat: ChatBody, body: bytes, traceparent: str | None) -> None:
+    async def _send_out(
+        self, waiter: Waiter, chat: ChatBody, body: bytes, client: dict[str, list[str]], traceparent: str | None
+    ) -> None:
         now = time.time()
         topic = model_topic(chat.model)
         # Begun before the commit: whoever publishes the message in the end, it names this span.
@@ -123,6 +125,7 @@ class Completions:
             request_id=waiter.request_id,
             data=msgspec.Raw(b"{}"),
             stream=bool(chat.stream),
+            metadata={"headers": client},
             reply_channel=self._reply_channel,
             deadline=now + self._settings.request_timeout_seconds,
             submitted_at=now,

@@ -4,13 +4,15 @@ that leaves."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from coordinator.openai import RequestRefused, error_body, too_large
 
+# Of a header that goes on with the request.
+LONGEST_HEADER = 200
 JSON = [(b"content-type", b"application/json")]
 EVENTS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -22,6 +24,7 @@ EVENTS = [
 class Exchange:
     """`started`: a part of the answer has left. `status`: what was answered (499: the client had left). `broken`: a
     stream of status 200 ended with an error. `request_id`: told to the client in `x-request-id`, as OpenAI does.
+    `client`: who asked, as request headers.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -29,6 +32,7 @@ class Exchange:
         self.broken = False
         self.status = 499
         self.request_id = ""
+        self.client: dict[str, list[str]] = {}
         self._receive = receive
         self._send = send
         self._watch: asyncio.Task[None] | None = None
@@ -36,6 +40,7 @@ class Exchange:
     async def body(self, scope: Scope, limit: int) -> bytes:
         """The request's body. Raises `RequestRefused`: 413 above `limit` bytes, 400 if the client leaves half way."""
         headers = dict(scope["headers"])
+        self.client = _client(headers, scope.get("client"))
         if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large(limit)
         parts: list[bytes] = []
@@ -100,3 +105,11 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             continue
         tell()
+
+
+def _client(headers: Mapping[bytes, bytes], peer: tuple[str, int] | None) -> dict[str, list[str]]:
+    """What the billing event tells of who asked: program and address, in the form of request headers."""
+    agent = headers.get(b"user-agent", b"").decode("latin-1")
+    address = headers.get(b"x-forwarded-for", b"").decode("latin-1") or (peer[0] if peer else "")
+    told = {"user-agent": agent, "x-forwarded-for": address}
+    return {name: [value[:LONGEST_HEADER]] for name, value in told.items() if value}

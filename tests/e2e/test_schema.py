@@ -56,5 +56,8 @@ async def test_requests_and_results_of_the_road_are_as_their_schemas_say(fleet: 
         validator = jsonschema.Draft202012Validator(schema.json_schema(name))
         for message in await hear(subscription, 3):
             validator.validate(message)
+            if name == "attempt-result":
+                assert message["client"]["user_agent"].startswith("AsyncOpenAI")
+                assert message["client"]["address"] == "127.0.0.1"
             assert not set(message) - set(schema.definitions("")[schema.MESSAGES[name].__name__]["properties"])
     await bus.close()
