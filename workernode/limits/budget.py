@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 PART = 0.1
-WINDOW = 60.0
-CELL = 5.0
+WINDOW = 10.0
+CELL = 1.0
 # Retries within a window that are always allowed: at low traffic a tenth is nothing.
-FLOOR = 5
+FLOOR = 10
 
 
 class RetryBudget:
-    """At most a tenth of the requests of the last minute are retries, but a few always may be."""
+    """At most a tenth of the requests of the last ten seconds are retries, but a few always may be."""
 
     def __init__(self) -> None:
         self._cells: deque[_Cell] = deque()
