@@ -72,15 +72,12 @@ class Deliveries:
     def read(self, record: Record) -> None:
         """What another consumer tells."""
         crashes = record.crashes or [0] * len(record.started)
-        for place, count in zip(record.started, crashes, strict=True):
+        for place, count in zip(record.started, crashes, strict=False):
             self._put(place, Start(record.consumer, count))
         for place in record.settled:
             self.settle(place)
-        for place in record.back:
-            self.let_go(place)
-        if record.left:
-            for place in self._held_by(record.consumer):
-                self.let_go(place)
+        for place in record.back if not record.left else self._held_by(record.consumer):
+            self.let_go(place, record.consumer)
 
     def start(self, place: bytes) -> Start:
         """Which other consumer has started it and told nothing since, and how many have died with it."""
@@ -90,11 +87,13 @@ class Deliveries:
         self._starts.pop(place, None)
         self.settled.add(place)
 
-    def let_go(self, place: bytes) -> None:
-        """Its holder has returned it, or lives and has lost it: no crash."""
-        start = self._starts.pop(place, None)
-        if start and start.crashes:
-            self._put(place, Start("", start.crashes))
+    def let_go(self, place: bytes, holder: str) -> None:
+        """`holder` has returned it, or lives and has lost it: no crash. A former holder changes nothing."""
+        consumer, crashes = self.start(place)
+        if consumer == holder:
+            self._starts.pop(place, None)
+            if crashes:
+                self._put(place, Start("", crashes))
 
     def bury(self, consumer: str) -> None:
         """It has died: what it held has seen one more crash."""

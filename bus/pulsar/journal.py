@@ -13,7 +13,6 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 import pulsar
@@ -22,6 +21,7 @@ from bus.port import Delivery, Outgoing, Publisher
 from bus.pulsar import subscribing
 from bus.pulsar.bridge import Mailbox, close_in_thread, in_thread
 from bus.pulsar.deliveries import Deliveries, Outages, Record
+from bus.pulsar.inquiries import Inquiries
 from bus.pulsar.journal_writer import SETTLED_SECONDS, JournalWriter
 from core.errors import BusError, BusRefused, BusUnavailable
 
@@ -30,10 +30,6 @@ _log = logging.getLogger(__name__)
 # How much of the past a new consumer reads, and how long it waits for that at most.
 HISTORY_SECONDS = 900
 JOIN_SECONDS = 5.0
-# A consumer that was asked and says nothing for so long is dead. It delays what a dead consumer held.
-ANSWER_SECONDS = 1.0
-# Where not even the question comes back to us, nothing can be known: serving goes first.
-ECHO_SECONDS = 5.0
 # The past is let go of so often, by whichever consumer comes first.
 TRIM_SECONDS = 300.0
 # How often the connection is looked at; the client tells no events. Shorter outages need no grace.
@@ -45,16 +41,6 @@ _QUEUE = 1_000
 
 # The topic's one publisher; found until the bus has closed everything else.
 FindPublisher = Callable[[str], Awaitable[Publisher]]
-
-
-@dataclass(slots=True)
-class _Inquiry:
-    """A question whether a consumer lives, in the record `number` of ours, about `places`."""
-
-    number: int
-    timer: asyncio.TimerHandle
-    heard: bool = False
-    places: set[bytes] = field(default_factory=set)
 
 
 class Journal:
@@ -85,8 +71,8 @@ class Journal:
         self._mailbox: Mailbox[pulsar.Message] = Mailbox(self._read)
         self._decoder = msgspec.msgpack.Decoder(Record)
         self._caught_up = asyncio.Event()
-        self._inquiries: dict[str, _Inquiry] = {}
         self._outages = Outages()
+        self._inquiries = Inquiries(topic, self.deliveries, self._outages, news)
         self._connected: Callable[[], bool] = lambda: True
         self._looking: asyncio.TimerHandle | None = None
         self._trim_at = 0.0
@@ -137,13 +123,9 @@ class Journal:
         """Finds out whether `holder`, who has started it, lives; then calls `news`. False: nobody can be asked."""
         if not self._writer.open:
             return False
-        inquiry = self._inquiries.get(holder)
-        if inquiry is None:
-            timer = asyncio.get_running_loop().call_later(ECHO_SECONDS, self._give_up, holder)
-            inquiry = self._inquiries[holder] = _Inquiry(self._writer.number, timer)
+        if self._inquiries.begin(place, holder, self._writer.number):
             self._writer.ask(holder)
             self._writer.soon()
-        inquiry.places.add(place)
         return True
 
     async def leave(self) -> None:
@@ -159,8 +141,7 @@ class Journal:
         """After `leave`."""
         if self._looking is not None:
             self._looking.cancel()
-        for inquiry in self._inquiries.values():
-            inquiry.timer.cancel()
+        self._inquiries.close()
         if self._trimming is not None:
             await asyncio.wait([self._trimming])
         if self._reader is not None:
@@ -182,7 +163,7 @@ class Journal:
         await publisher.publish([Outgoing(record)])
 
     def _read(self) -> None:
-        asked = bool(self._inquiries)
+        asked = self._inquiries.running
         for message in self._mailbox.take():
             try:
                 record = self._decoder.decode(message.data())
@@ -190,7 +171,8 @@ class Journal:
                 _log.warning("the journal %s holds what is no record", self._topic)
                 continue
             if record.consumer == self._consumer:
-                self._hear_ourselves(record.number)
+                self._caught_up.set()
+                self._inquiries.echo(record.number)
             else:
                 self._hear(record)
         if asked:
@@ -198,43 +180,11 @@ class Journal:
 
     def _hear(self, record: Record) -> None:
         self.deliveries.read(record)
-        inquiry = self._inquiries.get(record.consumer)
-        if inquiry is not None and inquiry.heard:
-            self._end(record.consumer)
+        self._inquiries.answer(record.consumer)
         if self._consumer in record.asked:
             self._writer.soon()
         if record.trimmed:
             self._put_off_trimming()
-
-    def _hear_ourselves(self, number: int) -> None:
-        """All that others had told before this record is known now."""
-        self._caught_up.set()
-        loop = asyncio.get_running_loop()
-        for holder, inquiry in self._inquiries.items():
-            if not inquiry.heard and inquiry.number <= number:
-                inquiry.heard = True
-                inquiry.timer.cancel()
-                patience = max(ANSWER_SECONDS, self._outages.grace(loop.time()))
-                inquiry.timer = loop.call_later(patience, self._bury, holder)
-
-    def _bury(self, holder: str) -> None:
-        del self._inquiries[holder]
-        _log.warning("a consumer of %s has died; what it held is served again", self._topic)
-        self.deliveries.bury(holder)
-        self._news()
-
-    def _give_up(self, holder: str) -> None:
-        _log.warning("the journal %s does not answer: a crash may not be counted", self._topic)
-        self._end(holder)
-        self._news()
-
-    def _end(self, holder: str) -> None:
-        """It lives, or nothing can be known."""
-        inquiry = self._inquiries.pop(holder)
-        inquiry.timer.cancel()
-        for place in inquiry.places:
-            if self.deliveries.start(place).consumer == holder:
-                self.deliveries.let_go(place)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,13 @@ def test_a_start_that_nobody_has_ended_has_a_holder() -> None:
     assert b"2" not in deliveries.settled
 
 
+def test_a_former_holder_gives_nothing_back() -> None:
+    deliveries = index(Record("a", 0, started=[b"1"]), Record("b", 0, started=[b"1"], crashes=[1]))
+    deliveries.read(Record("a", 1, back=[b"1"]))
+    deliveries.read(Record("a", 2, left=True))
+    assert deliveries.start(b"1") == Start("b", 1)
+
+
 def test_each_death_counts_once_and_the_next_start_carries_the_count() -> None:
     deliveries = index(Record("a", 0, started=[b"1"]))
     deliveries.bury("a")

@@ -12,7 +12,8 @@ import pytest
 
 from agentos.parts.pulsar import free_ports
 from bus.port import ATTEMPT_PROPERTY, Backlog, Outgoing
-from bus.pulsar import PulsarBus, subscribing
+from bus.pulsar import PulsarBus, journal, subscribing
+from bus.pulsar.journal_writer import SETTLED_SECONDS
 from bus.topics import model_subscription, model_topic
 from core.errors import BusUnavailable
 from tests.bus.conftest import is_silent, take, until
@@ -159,6 +160,24 @@ async def test_without_a_journal_messages_are_served_all_the_same(
         "no journal of deliveries, so crashes are not counted: "
         f"making a producer for {topic}-s-journal: Pulsar says TopicTerminated"
     ]
+
+
+async def test_the_past_of_a_journal_is_let_go_of(
+    connect_pulsar: ConnectPulsar, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "TRIM_SECONDS", 0.1)
+    monkeypatch.setattr(journal, "HISTORY_SECONDS", 0)
+    bus = await connect_pulsar()
+    consumer = await bus.subscribe(topic, "s", window=1)
+    for number in range(20):
+        await publish(bus, topic, b"%d" % number)
+        await consumer.ack(await take(consumer, 1))
+        await asyncio.sleep(2 * SETTLED_SECONDS)  # each settlement is a record of its own
+
+    async def short() -> bool:
+        return 0 < (await bus.backlog(f"{topic}-s-journal", journal.KEEP)).ready < 10
+
+    await until(short)
 
 
 async def test_a_subscription_moves_to_a_time(
