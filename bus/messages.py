@@ -178,13 +178,17 @@ class KeyUse(msgspec.Struct, frozen=True):
 
 
 class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="worker"):
-    """A worker tells that it serves a model. Sent at the start, when asked, and every few seconds."""
+    """A worker tells that it serves a model. Sent at the start, when asked, when it changes, and every few seconds.
+
+    `available`: false while it serves nothing for a reason that management was told.
+    """
 
     node: str
     model: str
     node_type: NodeType
     slots: int
     leaving: bool = False
+    available: bool = True
     key_use: KeyUse | None = None
 
 

@@ -27,6 +27,7 @@ from coordinator.openai import (
     ChatBody,
     RequestRefused,
     error_body,
+    no_worker,
     parse_chat,
     server_error,
     unknown_model,
@@ -83,6 +84,8 @@ class Completions:
             chat = parse_chat(body)
             if not await self._models.knows(chat.model):
                 raise unknown_model(chat.model)
+            if not self._models.serves(chat.model):
+                raise no_worker(chat.model)
             model = chat.model
             with WAITING.track_inprogress():
                 await self._complete(exchange, chat, body, began, span.traceparent)

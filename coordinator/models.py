@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import NamedTuple
 
 from bus import messages
 from bus.messages import RollCall, WorkerNotice, decode_notice
@@ -18,6 +19,13 @@ log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0
+# Three notices that did not come.
+GONE_SECONDS = 16.0
+
+
+class _Worker(NamedTuple):
+    available: bool
+    heard_at: float
 
 
 class Models:
@@ -29,6 +37,7 @@ class Models:
         self._known: dict[str, KnownModel] = {}
         self._heard: dict[str, str] = {}
         self._looked_at = 0.0
+        self._workers: dict[str, dict[str, _Worker]] = {}
 
     async def start(self) -> Listening:
         """Learns what the store knows, listens to workers, and asks them who they are."""
@@ -44,6 +53,19 @@ class Models:
         if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
             await self._look()
         return name in self._known or name in self._heard
+
+    def serves(self, name: str) -> bool:
+        """False while this model has workers and all have told that they are unavailable.
+
+        A model without any may be scaled to zero: its requests wait.
+        """
+        workers = self._workers.get(name)
+        if not workers:
+            return True
+        now = time.monotonic()
+        for node in [node for node, worker in workers.items() if now - worker.heard_at > GONE_SECONDS]:
+            del workers[node]
+        return not workers or any(worker.available for worker in workers.values())
 
     async def all(self) -> list[KnownModel]:
         """Every model, by name."""
@@ -82,5 +104,11 @@ class Models:
         except BadMessage as error:
             log.warning("on %s: %s", WORKERS_CHANNEL, error)
             return
-        if isinstance(notice, WorkerNotice) and not notice.leaving:
-            self._heard[notice.model] = notice.node_type
+        if not isinstance(notice, WorkerNotice):
+            return
+        workers = self._workers.setdefault(notice.model, {})
+        if notice.leaving:
+            workers.pop(notice.node, None)
+            return
+        workers[notice.node] = _Worker(notice.available, time.monotonic())
+        self._heard[notice.model] = notice.node_type

@@ -71,6 +71,12 @@ def unknown_model(name: str) -> RequestRefused:
     return RequestRefused(404, message, "invalid_request_error", "model_not_found", "model")
 
 
+def no_worker(name: str) -> RequestRefused:
+    """All of its workers are unavailable: a person has to mend it."""
+    message = f"No worker of the model '{name[:200]}' can serve now; whoever runs it has been told why."
+    return server_error(503, message, "model_unavailable")
+
+
 def too_large(limit: int) -> RequestRefused:
     """The body is over the limit."""
     message = f"The body is larger than {limit} bytes, the limit of this gateway (AGENTOS_MAX_BODY_BYTES)."

@@ -14,7 +14,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 
 from bus.port import Subscription
 from workernode.backends.base import Answer, Backend, Call, Progress
@@ -48,13 +49,15 @@ class Permit:
 
 
 class Intake:
-    """One node's. `rates`: None for backends that have no provider's limits."""
+    """One node's. `rates`: None for backends without a provider's limits. `moved` hears that `available` changed."""
 
-    def __init__(self, backend: Backend, rates: RateLimits | None) -> None:
+    def __init__(self, backend: Backend, rates: RateLimits | None, moved: Callable[[], None]) -> None:
         self._company = Company()
         self.changes: asyncio.Queue[Tell] = asyncio.Queue()
         self.rates = rates
         self.held = 0
+        self.available = True
+        self._moved = moved
         self._backend = backend
         self._subscription: Subscription | None = None
         self._allowed = backend.slots
@@ -127,19 +130,22 @@ class Intake:
         now = time.monotonic()
         self._calling += 1
         self._budget.request(now)
+        if estimate is not None and self.rates is not None:
+            call.progress.heard = partial(self._heard, self.rates, estimate)
         return Permit(estimate, now)
+
+    def _heard(self, rates: RateLimits, estimate: Estimate, headers: Mapping[str, str]) -> None:
+        rates.heard(time.monotonic(), headers, estimate.tokens)
+        self.update()
 
     def left(self, permit: Permit, progress: Progress) -> None:
         """The call is over, however it ended."""
         self._calling -= 1
         if self.rates is None or permit.estimate is None:
             return
-        now = time.monotonic()
-        if progress.headers is not None:
-            self.rates.heard(now, progress.headers, permit.estimate.tokens)
         if permit.used is None and (usage := progress.usage()) is not None:
             permit.used = usage.total_tokens
-        self.rates.settle(now, permit.estimate.tokens, permit.used or 0)
+        self.rates.settle(time.monotonic(), permit.estimate.tokens, permit.used or 0)
 
     def answered(self, permit: Permit, answer: Answer) -> None:
         """The upstream has served a call."""
@@ -220,6 +226,10 @@ class Intake:
     def _hear(self, told: Tell | None) -> None:
         if told is not None:
             self.changes.put_nowait(told)
+        available = not self._availability.unavailable
+        if available != self.available:
+            self.available = available
+            self._moved()
 
     def _look_again_in(self, seconds: float) -> None:
         self._cancel_timer()

@@ -69,11 +69,13 @@ class Node:
         self._frames = FrameSender(bus)
         self._endpoints = EndpointPolicy(settings.endpoint_allow)
         self._rates = _rates(settings)
-        self._intake = Intake(backend, self._rates)
+        self._intake = Intake(backend, self._rates, lambda: self._presence.announce())
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._results = Results(bus, settings, self.name)
         self._management = Management(bus, settings, self.name)
-        self._presence = Presence(bus, settings, self.name, backend.slots, self._sharing())
+        self._presence = Presence(
+            bus, settings, self.name, backend.slots, self._sharing(), lambda: self._intake.available
+        )
         self._serving: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -27,8 +28,17 @@ NOTICE_SECONDS = 5.0
 class Presence:
     """One worker's notices."""
 
-    def __init__(self, bus: Bus, settings: WorkerSettings, node: str, slots: int, sharing: Sharing | None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: WorkerSettings,
+        node: str,
+        slots: int,
+        sharing: Sharing | None,
+        available: Callable[[], bool],
+    ) -> None:
         self._bus = bus
+        self._available = available
         self._sharing = sharing
         self._notice = WorkerNotice(node=node, model=settings.model_name, node_type=settings.node_type, slots=slots)
         self._asked = asyncio.Event()
@@ -40,11 +50,15 @@ class Presence:
     async def tell(self) -> None:
         """Tells, for ever."""
         while True:
-            await self._send(self._notice)
+            await self._send(msgspec.structs.replace(self._notice, available=self._available()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(NOTICE_SECONDS):
                     await self._asked.wait()
             self._asked.clear()
+
+    def announce(self) -> None:
+        """Tells at once: something has changed."""
+        self._asked.set()
 
     async def leave(self) -> None:
         """Tells that the worker goes."""
@@ -65,6 +79,6 @@ class Presence:
             log.warning("on %s: %s", WORKERS_CHANNEL, error)
             return
         if isinstance(notice, RollCall):
-            self._asked.set()
+            self.announce()
         elif self._sharing is not None:
             self._sharing.hear(notice)

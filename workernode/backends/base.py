@@ -15,20 +15,25 @@ def nothing_yet() -> None:
     """What is known of a call before anything of its answer has arrived."""
 
 
+def nobody_hears(headers: Mapping[str, str]) -> None:
+    """Where nobody learns from headers."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a call has come, for whoever bills it, however it ends.
 
     `usage()`: what a cancelled stream has used so far, estimated; None if nothing. `provider()`: who was called and
     what they said of themselves. `connected_at`: a connection was there and the request left; `first_token_at`: the
-    first part of the answer arrived; both Unix times in seconds. `headers`: those of the upstream's answer.
+    first part of the answer arrived; both Unix times in seconds. `heard()` is called with the headers of the
+    upstream's answer when they are there: a stream may last for minutes after them.
     """
 
     usage: Callable[[], Usage | None] = nothing_yet
     provider: Callable[[], Provider | None] = nothing_yet
     connected_at: float | None = None
     first_token_at: float | None = None
-    headers: Mapping[str, str] | None = None
+    heard: Callable[[Mapping[str, str]], None] = nobody_hears
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class RemoteBackend:
                 timeout=self._stream if call.stream else self._plain,
                 allow_redirects=False,
             ) as response:
-                progress.headers = response.headers
+                progress.heard(response.headers)
                 progress.provider = lambda: provider_of(
                     self._address, response.status, response.headers.get("x-request-id"), relay.head
                 )

@@ -87,6 +87,11 @@ class Availability:
             return None
         return 1 if self.state is State.TRIAL else 0
 
+    @property
+    def unavailable(self) -> bool:
+        """Whether management was told, and no message is being tried."""
+        return bool(self._told) and self.state in (State.WAITING, State.CHECKING)
+
     def probe_in(self, now: float) -> float | None:
         """Seconds until the backend's check is due; None if none is."""
         return max(0.0, self._probe_at - now) if self.state is State.WAITING else None
