@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bus.billing import Timestamps
 from bus.messages import (
     NO_USAGE,
     Control,
@@ -22,7 +23,6 @@ from bus.messages import (
     ResultMessage,
     RollCall,
     TaskRef,
-    Timestamps,
     Usage,
     WorkerNotice,
     decode_control,
