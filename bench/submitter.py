@@ -18,7 +18,7 @@ from bus.connect import connect
 from bus.topics import model_subscription, model_topic
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.tracing import Traces
-from core.telemetry import NO_TRACING
+from core.spans import NO_TRACING
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 # Requests of one commit, and commits under way at once.

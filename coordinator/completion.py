@@ -38,7 +38,7 @@ from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiter, Waiters
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
-from core.telemetry import Span
+from core.spans import Span
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from bus.port import Delivery
 from coordinator.exchange import Exchange
-from core.telemetry import TRACEPARENT, Span, Tracing, traceparent_of
+from core.spans import TRACEPARENT, Span, Tracing, traceparent_of
 from store import OutboxRow
 
 _ROUTE = "/v1/chat/completions"

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from core.telemetry import TRACEPARENT, Attributes, Kind
+from core.spans import TRACEPARENT, Attributes, Kind
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class OtlpSpan:
-    """See `core.telemetry.Span`."""
+    """See `core.spans.Span`."""
 
     __slots__ = ("_span", "recording", "traceparent")
 
@@ -52,7 +52,7 @@ class OtlpSpan:
 
 
 class OtlpTracing:
-    """See `core.telemetry.Tracing`. A thread of the SDK sends what has ended, 512 spans at once, every 5 s. It keeps
+    """See `core.spans.Tracing`. A thread of the SDK sends what has ended, 512 spans at once, every 5 s. It keeps
     at most 2,048: while the collector is away, spans are dropped, and requests do not wait.
     """
 

@@ -20,7 +20,7 @@ from core.errors import BadMessage
 from core.liveness import Beat
 from core.loopwatch import LoopWatch, now
 from core.run import Stop
-from core.telemetry import Tracing
+from core.spans import Tracing
 from workernode.attempt import Attempts
 from workernode.backends.base import Backend
 from workernode.callmetrics import CallMetrics

@@ -15,7 +15,7 @@ from bus.messages import NO_USAGE, Outcome, RequestMessage, ResultMessage, Usage
 from bus.patience import patiently
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from core.batcher import Batcher
-from core.telemetry import TRACEPARENT
+from core.spans import TRACEPARENT
 from workernode.backends.base import Progress
 from workernode.billing import client_of, details_of, stages_of
 from workernode.settings import WorkerSettings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bus.messages import RequestMessage
 from bus.port import Delivery
-from core.telemetry import NO_SPAN, NO_TRACING, TRACEPARENT, Span, Tracing, traceparent_of
+from core.spans import NO_SPAN, NO_TRACING, TRACEPARENT, Span, Tracing, traceparent_of
 from workernode.callmetrics import error_type
 from workernode.results import Ended
 

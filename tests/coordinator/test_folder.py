@@ -16,7 +16,7 @@ from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.folder import Folder
 from coordinator.tracing import Traces
 from core.errors import BlobMissing
-from core.telemetry import NO_TRACING
+from core.spans import NO_TRACING
 from store import Answer, Epoch, Store
 from tests.store.helpers import count as rows
 

@@ -14,7 +14,8 @@ from bus.port import Delivery
 from coordinator.exchange import Exchange
 from coordinator.metrics import streamed
 from coordinator.tracing import Traces
-from core.telemetry import NO_TRACING, tracing
+from core.spans import NO_TRACING
+from core.telemetry import tracing
 from store import Epoch, OutboxRow
 from tests.fixtures.collector import Collector
 

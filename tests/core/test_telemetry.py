@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
 from core.labels import OTHER, Names
-from core.telemetry import NO_SPAN, NO_TRACING, traceparent_of, tracing
+from core.spans import NO_SPAN, NO_TRACING, traceparent_of
+from core.telemetry import tracing
 from tests.fixtures.collector import Collector
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

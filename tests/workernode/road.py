@@ -12,7 +12,7 @@ from bus.port import DEAD_LETTER_SUBSCRIPTION, Backlog, Bus, Delivery, Outgoing,
 from bus.topics import WORKERS_CHANNEL, model_subscription, model_topic
 from core.loopwatch import LoopWatch
 from core.run import Stop
-from core.telemetry import NO_TRACING
+from core.spans import NO_TRACING
 from workernode.backends.base import Backend
 from workernode.node import Node
 from workernode.settings import WorkerSettings

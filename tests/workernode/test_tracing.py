@@ -7,7 +7,7 @@ import pytest
 
 from bus.messages import RequestMessage
 from bus.port import Delivery
-from core.telemetry import NO_TRACING
+from core.spans import NO_TRACING
 from workernode.results import Ended
 from workernode.tracing import Traces
 
