@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from agentos.parts.postgres import EmbeddedPostgres
 from agentos.parts.pulsar import StandalonePulsar
+from bus.topics import model_subscription, model_topic
 from store.migrate import upgrade
 from tests.double.server import Provider
 from tests.e2e.asking import ask_many, codes
@@ -74,6 +75,34 @@ async def test_every_request_ends_by_name_although_the_broker_is_killed(
             await asyncio.to_thread(own_pulsar.start)
             codes(await asking)
         await check_the_books(fleet, provider, before)
+
+
+@pytest.mark.pulsar
+async def test_acked_work_is_not_paid_for_again_although_the_broker_is_killed(
+    own_pulsar: StandalonePulsar, store_url: str, provider: Provider, tmp_path: Path
+) -> None:
+    with Fleet(site_on_pulsar(store_url, own_pulsar.url, own_pulsar.admin_url), tmp_path) as fleet:
+        workers = [fleet.worker(API_URL=provider.url) for _ in range(2)]
+        await fleet.start(fleet.coordinator(), *workers)
+        before = await fleet.counts()
+        async with fleet.client() as client:
+            answered = [await ask_many(client, fleet, 50) for _ in range(8)]
+        assert codes(end for ends in answered for end in ends) == []
+        await fleet.folded(progress=400, since=before)
+        own_pulsar.kill()
+        await asyncio.to_thread(own_pulsar.start)
+        async with fleet.client() as client:
+            await until(lambda: works(client, fleet), "the fleet works as before", seconds=LONG)
+        await until(lambda: nothing_waits(fleet), "what came again is settled", seconds=LONG)
+        asked = (await fleet.counts()).since(before).tasks
+        assert len(provider.calls) - asked <= 4, f"{len(provider.calls)} calls for {asked} requests"
+
+
+async def nothing_waits(fleet: Fleet) -> bool:
+    bus = await fleet.bus()
+    backlog = await bus.backlog(model_topic(fleet.model), model_subscription(fleet.model))
+    await bus.close()
+    return not (backlog.ready or backlog.delayed or backlog.in_flight)
 
 
 class OwnPostgres:
