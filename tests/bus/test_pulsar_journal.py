@@ -13,6 +13,7 @@ import pytest
 
 from agentos.parts import pulsar_config
 from agentos.parts.pulsar import StandalonePulsar
+from bus.patience import patiently
 from bus.port import Delivery, Outgoing, Subscription
 from bus.pulsar import PulsarBus
 from tests.bus.conftest import take
@@ -75,7 +76,8 @@ async def test_what_was_settled_before_the_broker_was_killed_is_not_delivered_ag
     await asyncio.to_thread(forgetful.kill)
     await asyncio.to_thread(forgetful.start)
     joined = await connect(forgetful)
-    settling.append(asyncio.create_task(settle_all(await joined.subscribe(topic, "s", window=100), done)))
+    newcomer = await patiently(lambda: joined.subscribe(topic, "s", window=100), "a newcomer")
+    settling.append(asyncio.create_task(settle_all(newcomer, done)))
     marker = await publish_marker(joined, topic)
     async with asyncio.timeout(60):
         while not done[marker] or plain.count < 1.2 * MESSAGES:  # noqa: ASYNC110
