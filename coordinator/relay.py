@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 
 from bus.messages import TaskRef, encode
@@ -17,6 +18,7 @@ from coordinator.tracing import Traces
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
 from core.liveness import Beat
+from core.spans import TRACEPARENT
 from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ SWEEP_ROWS = 500
 # How long published rows are kept: longer than a broker may confirm what is not on its disk yet (see Bus.publisher).
 FORGET_SECONDS = 1.0
 
+# The envelope is our own JSON; quotes within its texts are escaped. Tools that watch a broker know the property.
+_TRACED = re.compile(r'"traceparent":"([^"]+)"')
 _PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
 
 
@@ -104,10 +108,12 @@ class Relay:
             global_epoch=row.epoch.global_epoch,
             regional_epoch=row.epoch.regional_epoch,
         )
+        traced = _TRACED.search(row.envelope)
+        properties = {TRACEPARENT: traced[1]} if traced else {}
         body = row.body.encode()
         if len(body) <= CLAIM_CHECK_BYTES:
-            return Outgoing(join(row.envelope, task, body))
-        return Outgoing(join(row.envelope, task, b"{}", data_ref=await self._bus.put_blob(body)))
+            return Outgoing(join(row.envelope, task, body), properties)
+        return Outgoing(join(row.envelope, task, b"{}", data_ref=await self._bus.put_blob(body)), properties)
 
     async def _forget(self, outbox_id: int) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import uuid
@@ -21,7 +22,7 @@ from tests.double.scripts import refuse
 from tests.double.server import WORDS, Provider
 from tests.e2e.asking import ANSWER, QUESTION, ask
 from tests.fixtures.collector import Collector, Told
-from tests.fixtures.fleet import Fleet, Site, until
+from tests.fixtures.fleet import PATIENCE, Fleet, Site, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-tracing")]
 
@@ -94,6 +95,21 @@ async def test_one_trace_leads_from_the_client_to_the_provider_and_the_fold(
     assert not any(span.failed for span in spans.values())
     call = spans[f"chat {fleet.model}"]
     assert upstream.calls[0].headers["traceparent"] == f"00-{call.trace_id}-{call.span_id}-01"
+
+
+async def test_whoever_watches_the_broker_sees_the_trace_in_the_messages_properties(
+    fleet: Fleet, client: openai.AsyncOpenAI, upstream: Provider, parent: str
+) -> None:
+    bus = await fleet.bus()
+    eyes = await bus.subscribe(model_topic(fleet.model), "eyes", window=1)
+    await client.chat.completions.create(model=fleet.model, messages=QUESTION, extra_headers={"traceparent": parent})
+    seen = ""
+    async with asyncio.timeout(PATIENCE):
+        while parent.split("-")[1] not in seen:  # what the broker has kept of earlier requests comes first
+            deliveries = await eyes.receive()
+            seen += " ".join(delivery.properties.get("traceparent", "") for delivery in deliveries)
+            await eyes.ack(deliveries)
+    await bus.close()
 
 
 async def test_the_call_has_the_conventions_attributes(
