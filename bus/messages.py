@@ -180,7 +180,7 @@ class KeyUse(msgspec.Struct, frozen=True):
 class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="worker"):
     """A worker tells that it serves a model. Sent at the start, when asked, when it changes, and every few seconds.
 
-    `available`: false while it serves nothing for a reason that management was told.
+    `available`: false while it takes nothing for a reason that management was told. `held`: requests in its hands.
     """
 
     node: str
@@ -189,6 +189,7 @@ class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     slots: int
     leaving: bool = False
     available: bool = True
+    held: int = 0
     key_use: KeyUse | None = None
 
 

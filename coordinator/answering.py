@@ -10,7 +10,7 @@ from bus.messages import ReplyFrame
 from coordinator.exchange import Exchange
 from coordinator.metrics import FROM_STORE, INTERRUPTED, first_token
 from coordinator.noderesult import decode_node_result
-from coordinator.openai import ChatBody, as_chunks, error_body, server_error
+from coordinator.openai import ChatBody, as_chunks, error_body, no_worker, server_error
 from coordinator.waiters import Ending, Interrupted, Waiter
 from store import Answer
 
@@ -31,7 +31,7 @@ async def answer(exchange: Exchange, chat: ChatBody, waiter: Waiter, began: floa
             await exchange.break_off(_INTERRUPTED.error)
             return False
         if isinstance(event, Ending):
-            await _end(exchange, event)
+            await _end(exchange, chat, event)
             return False
         if isinstance(event, Answer):
             FROM_STORE.inc()
@@ -48,11 +48,11 @@ async def answer(exchange: Exchange, chat: ChatBody, waiter: Waiter, began: floa
             return True
 
 
-async def _end(exchange: Exchange, ending: Ending) -> None:
+async def _end(exchange: Exchange, chat: ChatBody, ending: Ending) -> None:
     if ending is Ending.GONE:
         exchange.status = 499
         return
-    refusal = _ENDINGS[ending]
+    refusal = no_worker(chat.model) if ending is Ending.UNAVAILABLE else _ENDINGS[ending]
     if exchange.started:
         await exchange.break_off(refusal.error)
     else:

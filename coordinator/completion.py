@@ -102,7 +102,7 @@ class Completions:
     ) -> None:
         request_id = exchange.request_id = "req_" + secrets.token_hex(16)
         loop = asyncio.get_running_loop()
-        with self._waiters.register(request_id, loop.time()) as waiter:
+        with self._waiters.register(request_id, chat.model, loop.time()) as waiter:
             await self._send_out(waiter, chat, body, exchange.client, traceparent)
             timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
             exchange.when_gone(lambda: waiter.put(Ending.GONE))

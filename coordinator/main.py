@@ -78,7 +78,7 @@ async def _serve(
 ) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     waiters = Waiters()
-    models = Models(bus, store)
+    models = Models(bus, store, lambda model: waiters.end_all(Ending.UNAVAILABLE, model))
     relay = Relay(bus, store, name, traces)
     folder = Folder(bus, store, settings.res_topic_name, waiters.take_folded, traces)
     channel = reply_channel(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bus import messages
@@ -25,13 +26,17 @@ GONE_SECONDS = 16.0
 
 class _Worker(NamedTuple):
     available: bool
+    held: int
     heard_at: float
 
 
 class Models:
-    """The models that requests may name."""
+    """The models that requests may name. `unserved` hears of a model whose requests nobody has in his hands, and
+    nobody will take until a person has mended something.
+    """
 
-    def __init__(self, bus: Bus, store: Store) -> None:
+    def __init__(self, bus: Bus, store: Store, unserved: Callable[[str], None]) -> None:
+        self._unserved = unserved
         self._bus = bus
         self._store = store
         self._known: dict[str, KnownModel] = {}
@@ -110,5 +115,7 @@ class Models:
         if notice.leaving:
             workers.pop(notice.node, None)
             return
-        workers[notice.node] = _Worker(notice.available, time.monotonic())
+        workers[notice.node] = _Worker(notice.available, notice.held, time.monotonic())
+        if not self.serves(notice.model) and not any(worker.held for worker in workers.values()):
+            self._unserved(notice.model)
         self._heard[notice.model] = notice.node_type

@@ -20,6 +20,7 @@ class Ending(enum.Enum):
     GONE = "the client has left"
     EXPIRED = "the answer took too long"
     STOPPING = "the gateway is stopping"
+    UNAVAILABLE = "no worker of the model can serve"
 
 
 class Interrupted(Exception):
@@ -35,8 +36,9 @@ class Waiter:
     `passed_on`: the client has a part of the answer. `expects_store`: the answer was too large for frames.
     """
 
-    def __init__(self, request_id: str, registered_at: float) -> None:
+    def __init__(self, request_id: str, model: str, registered_at: float) -> None:
         self.request_id = request_id
+        self.model = model
         self.registered_at = registered_at
         self.task_id: int | None = None
         self.passed_on = False
@@ -93,9 +95,9 @@ class Waiters:
         return iter(list(self._by_request.values()))
 
     @contextlib.contextmanager
-    def register(self, request_id: str, now: float) -> Iterator[Waiter]:
+    def register(self, request_id: str, model: str, now: float) -> Iterator[Waiter]:
         """A waiter that is known until the block ends."""
-        waiter = Waiter(request_id, now)
+        waiter = Waiter(request_id, model, now)
         self._by_request[request_id] = waiter
         try:
             yield waiter
@@ -135,7 +137,8 @@ class Waiters:
         """Tasks whose waiters were registered at `moment` or before."""
         return [task_id for task_id, waiter in self._by_task.items() if waiter.registered_at <= moment]
 
-    def end_all(self, ending: Ending) -> None:
-        """Tells everybody that nothing more will come."""
+    def end_all(self, ending: Ending, model: str | None = None) -> None:
+        """Tells everybody, or all who wait for one model, that nothing more will come."""
         for waiter in self:
-            waiter.put(ending)
+            if model in (None, waiter.model):
+                waiter.put(ending)

@@ -74,7 +74,12 @@ class Node:
         self._results = Results(bus, settings, self.name)
         self._management = Management(bus, settings, self.name)
         self._presence = Presence(
-            bus, settings, self.name, backend.slots, self._sharing(), lambda: self._intake.available
+            bus,
+            settings,
+            self.name,
+            backend.slots,
+            self._sharing(),
+            lambda: (self._intake.available, self._intake.held),
         )
         self._serving: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

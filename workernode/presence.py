@@ -26,7 +26,7 @@ NOTICE_SECONDS = 5.0
 
 
 class Presence:
-    """One worker's notices."""
+    """One worker's notices. `standing`: whether it is available, and what it holds."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Presence:
         node: str,
         slots: int,
         sharing: Sharing | None,
-        available: Callable[[], bool],
+        standing: Callable[[], tuple[bool, int]],
     ) -> None:
         self._bus = bus
-        self._available = available
+        self._standing = standing
         self._sharing = sharing
         self._notice = WorkerNotice(node=node, model=settings.model_name, node_type=settings.node_type, slots=slots)
         self._asked = asyncio.Event()
@@ -50,7 +50,8 @@ class Presence:
     async def tell(self) -> None:
         """Tells, for ever."""
         while True:
-            await self._send(msgspec.structs.replace(self._notice, available=self._available()))
+            available, held = self._standing()
+            await self._send(msgspec.structs.replace(self._notice, available=available, held=held))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(NOTICE_SECONDS):
                     await self._asked.wait()

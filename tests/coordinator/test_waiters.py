@@ -29,36 +29,36 @@ async def events(waiter: Waiter, *given: ReplyFrame | Answer | Ending) -> list[o
 
 
 async def test_frames_come_in_order() -> None:
-    assert await events(Waiter("r", 0), frame(0), frame(1), frame(2, end=True)) == [0, 1, 2]
+    assert await events(Waiter("r", "m", 0), frame(0), frame(1), frame(2, end=True)) == [0, 1, 2]
 
 
 async def test_a_repeated_frame_is_dropped() -> None:
-    assert await events(Waiter("r", 0), frame(0), frame(0), frame(1)) == [0, 1]
+    assert await events(Waiter("r", "m", 0), frame(0), frame(0), frame(1)) == [0, 1]
 
 
 async def test_a_gap_after_something_was_passed_on_interrupts() -> None:
     with pytest.raises(Interrupted):
-        await events(Waiter("r", 0), frame(0), frame(2))
+        await events(Waiter("r", "m", 0), frame(0), frame(2))
 
 
 async def test_an_answer_whose_beginning_was_lost_comes_from_the_store() -> None:
-    assert await events(Waiter("r", 0), frame(1), frame(2, end=True), FOUND) == [FOUND]
+    assert await events(Waiter("r", "m", 0), frame(1), frame(2, end=True), FOUND) == [FOUND]
 
 
 async def test_a_second_attempt_replaces_one_that_has_told_nothing() -> None:
-    waiter = Waiter("r", 0)
+    waiter = Waiter("r", "m", 0)
     waiter.put(frame(1, attempt="a"))
     assert await events(waiter, frame(0, attempt="b"), frame(2, attempt="a"), frame(1, attempt="b")) == [0, 1]
 
 
 async def test_a_second_attempt_after_something_was_passed_on_interrupts() -> None:
     with pytest.raises(Interrupted):
-        await events(Waiter("r", 0), frame(0, attempt="a"), frame(0, attempt="b"))
+        await events(Waiter("r", "m", 0), frame(0, attempt="a"), frame(0, attempt="b"))
 
 
 async def test_a_frame_finds_its_waiter_and_one_for_nobody_is_dropped() -> None:
     waiters = Waiters()
-    with waiters.register("r", 0) as waiter:
+    with waiters.register("r", "m", 0) as waiter:
         waiters.take_frame(frame(0))
         waiters.take_frame(ReplyFrame(request_id="other", event_id="a", seq=0))
         assert await events(waiter) == [0]
@@ -68,7 +68,7 @@ async def test_a_frame_finds_its_waiter_and_one_for_nobody_is_dropped() -> None:
 
 async def test_a_fold_here_is_needed_only_where_the_answer_was_too_large_for_frames() -> None:
     waiters = Waiters()
-    with waiters.register("r", 0) as waiter:
+    with waiters.register("r", "m", 0) as waiter:
         waiters.bind(waiter, 7)
         waiters.take_folded(7, FOUND)
         assert await events(waiter) == []
@@ -79,7 +79,7 @@ async def test_a_fold_here_is_needed_only_where_the_answer_was_too_large_for_fra
 
 async def test_an_answer_found_twice_in_the_store_is_handed_over() -> None:
     waiters = Waiters()
-    with waiters.register("r", 0) as waiter:
+    with waiters.register("r", "m", 0) as waiter:
         waiters.bind(waiter, 7)
         waiters.take_found(7, FOUND)
         assert await events(waiter) == []
@@ -89,7 +89,7 @@ async def test_an_answer_found_twice_in_the_store_is_handed_over() -> None:
 
 async def test_only_those_that_have_waited_are_looked_for() -> None:
     waiters = Waiters()
-    with waiters.register("old", 1.0) as old, waiters.register("new", 2.0) as new:
+    with waiters.register("old", "m", 1.0) as old, waiters.register("new", "m", 2.0) as new:
         waiters.bind(old, 1)
         waiters.bind(new, 2)
         assert waiters.tasks_waiting_since(1.5) == [1]
@@ -98,6 +98,14 @@ async def test_only_those_that_have_waited_are_looked_for() -> None:
 
 async def test_everybody_is_told_of_the_end() -> None:
     waiters = Waiters()
-    with waiters.register("a", 0) as first, waiters.register("b", 0) as second:
+    with waiters.register("a", "m", 0) as first, waiters.register("b", "n", 0) as second:
         waiters.end_all(Ending.STOPPING)
         assert {await first.next(), await second.next()} == {Ending.STOPPING}
+
+
+async def test_an_ending_may_concern_one_model_alone() -> None:
+    waiters = Waiters()
+    with waiters.register("a", "m", 0) as concerned, waiters.register("b", "n", 0) as other:
+        waiters.end_all(Ending.UNAVAILABLE, "m")
+        waiters.end_all(Ending.STOPPING)
+        assert [await concerned.next(), await other.next()] == [Ending.UNAVAILABLE, Ending.STOPPING]

@@ -131,6 +131,17 @@ async def test_a_wrong_key_is_the_nodes_fault_and_is_not_shown(
     assert codes[-1] == "model_unavailable"
 
 
+async def test_a_request_that_waits_is_ended_when_nobody_can_serve_it(site: Site, tmp_path: Path) -> None:
+    """With attempts left, the request that meets the wrong key waits for another node; there is none."""
+    async with Provider(key="sk-test") as provider:
+        with Fleet(site, tmp_path) as fleet:
+            await fleet.start(fleet.coordinator(), fleet.worker(API_URL=provider.url, API_KEY="sk-test"))
+            provider.key = "sk-another"
+            async with fleet.client() as client:
+                error = await fails(client, fleet, openai.InternalServerError)
+    assert (error.status_code, error.code) == (503, "model_unavailable")
+
+
 @pytest.mark.parametrize(
     ("step", "status", "code"),
     [
