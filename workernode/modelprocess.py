@@ -94,9 +94,10 @@ class ModelProcess:
         finally:
             loaded.cancel()
             ended.cancel()
+            await asyncio.wait([loaded, ended])  # its connection is closed by then
         if self._process.returncode is not None:
             await self._give_up(f"its process ended with {self._process.returncode}")
-        if not loaded.done():
+        if loaded.cancelled():
             await self._give_up(f"it was not loaded within {LOAD_SECONDS:g} s")
 
     async def _give_up(self, why: str) -> NoReturn:

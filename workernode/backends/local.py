@@ -153,10 +153,12 @@ class LocalBackend:
     async def _retire(self) -> None:
         process, remote = self._process, self._remote
         self._process = self._remote = None
-        if process is not None:
-            await process.stop()
-        if remote is not None:
-            await remote.close()
+        try:
+            if process is not None:
+                await process.stop()
+        finally:  # also where `close` cancels the watcher meanwhile
+            if remote is not None:
+                await remote.close()
 
     async def _watch(self, process: ModelProcess) -> None:
         tries = 0
