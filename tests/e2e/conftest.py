@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -72,8 +73,13 @@ def upstream(module_provider: Provider) -> Iterator[Provider]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def before(fleet: Fleet) -> Counts:
-    """What the store held before the test."""
-    return await fleet.counts()
+    """What the store held before the test, once the last answers of earlier tests are folded: nothing tells when."""
+    counts = await fleet.counts()
+    while True:
+        await asyncio.sleep(0.5)
+        seen, counts = counts, await fleet.counts()
+        if seen == counts and not counts.outbox:
+            return counts
 
 
 @pytest_asyncio.fixture(loop_scope="function", params=BUSES)

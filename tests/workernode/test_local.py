@@ -280,11 +280,18 @@ async def test_there_are_never_two_model_processes(local: LocalBackend) -> None:
         killed = kill(local)
         async with asyncio.timeout(30):
             while local.pid in (None, killed):
-                servers = [each for each in psutil.Process().children() if _runs(each.pid)]
+                servers = [each for each in psutil.Process().children() if _is_server(each)]
                 most = max(most, len(servers))
                 await asyncio.sleep(0.01)
         await ready(local)
     assert most == 1
+
+
+def _is_server(process: psutil.Process) -> bool:
+    try:
+        return _runs(process.pid) and any("llama_server" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.usefixtures("impatient")
