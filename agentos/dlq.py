@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from bus.port import (
     Delivery,
     Outgoing,
     Subscription,
+    count_of,
     dead_letter_topic,
 )
 from bus.topics import FOLD_SUBSCRIPTION, RESULT_TOPIC, model_subscription, model_topic
@@ -103,16 +104,11 @@ def letter_of(delivery: Delivery) -> Letter:
         digest.hexdigest(),
         delivery.published_at,
         delivery.properties.get(REASON_PROPERTY, ""),
-        _count(delivery.properties, ATTEMPT_PROPERTY),
-        _count(delivery.properties, CRASHES_PROPERTY),
+        count_of(delivery.properties, ATTEMPT_PROPERTY),
+        count_of(delivery.properties, CRASHES_PROPERTY),
         len(delivery.body),
         delivery.body,
     )
-
-
-def _count(properties: Mapping[str, str], name: str) -> int | None:
-    text = properties.get(name, "")
-    return int(text) if text.isdecimal() else None
 
 
 async def summaries(bus: Bus) -> list[Summary]:

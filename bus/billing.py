@@ -11,6 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+# Of a text that others choose.
+LONGEST_TEXT = 200
+
 
 class Timestamps(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix times in seconds, in the order in which they happen; one that did not happen is missing.

@@ -196,6 +196,12 @@ def dead_letter_topic(topic: str, subscription: str) -> str:
 DEAD_LETTER_SUBSCRIPTION = "dead-letters"
 
 
+def count_of(properties: Mapping[str, str], name: str) -> int | None:
+    """The count in a property; None where nobody wrote it, or a stranger something else."""
+    text = properties.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
 def dead_letter_properties(delivery: Delivery, reason: str) -> dict[str, str]:
     """Those of the message, its counts and the reason. A dead letter's own publication is when it became one."""
     kept = {name: value for name, value in delivery.properties.items() if name != PUBLISHED_PROPERTY}

@@ -38,7 +38,6 @@ from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiter, Waiters
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
-from core.spans import Span
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 log = logging.getLogger(__name__)
@@ -159,11 +158,7 @@ class Completions:
             envelope=submission.envelope,
             body=submission.body,
         )
-        self._aside(self._publish(row, span), "publish")
-
-    async def _publish(self, row: OutboxRow, span: Span) -> None:
-        published = await self._relay.publish(row)
-        span.end(None if published else "unpublished")
+        self._aside(self._relay.publish(row, span), "publish")
 
     def _cancel(self, model: str, request_id: str) -> None:
         self._aside(self._send_cancel(model, request_id), "cancel")

@@ -9,10 +9,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from bus.billing import LONGEST_TEXT
 from coordinator.openai import RequestRefused, error_body, too_large
 
-# Of a header that goes on with the request.
-LONGEST_HEADER = 200
 JSON = [(b"content-type", b"application/json")]
 EVENTS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -112,4 +111,4 @@ def _client(headers: Mapping[bytes, bytes], peer: tuple[str, int] | None) -> dic
     agent = headers.get(b"user-agent", b"").decode("latin-1")
     address = headers.get(b"x-forwarded-for", b"").decode("latin-1") or (peer[0] if peer else "")
     told = {"user-agent": agent, "x-forwarded-for": address}
-    return {name: [value[:LONGEST_HEADER]] for name, value in told.items() if value}
+    return {name: [value[:LONGEST_TEXT]] for name, value in told.items() if value}

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 
 from bus.messages import TaskRef, encode
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
 from coordinator.metrics import PUBLISHED
-from coordinator.tracing import Traces
+from coordinator.tracing import Traces, traced
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
 from core.liveness import Beat
-from core.spans import TRACEPARENT
+from core.spans import NO_SPAN, TRACEPARENT, Span
 from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,6 @@ SWEEP_ROWS = 500
 # How long published rows are kept: longer than a broker may confirm what is not on its disk yet (see Bus.publisher).
 FORGET_SECONDS = 1.0
 
-# The envelope is our own JSON; quotes within its texts are escaped. Tools that watch a broker know the property.
-_TRACED = re.compile(r'"traceparent":"([^"]+)"')
 _PUBLISHED_DIRECTLY = PUBLISHED.labels("direct")
 
 
@@ -47,11 +44,9 @@ class Relay:
         self._delete = Batcher(self._delete_rows, max_size=50_000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
-    async def publish(self, row: OutboxRow) -> bool:
-        """Publishes a row just committed; whether it could. If not, the row stays, and the sweep takes it."""
-        published = await self._publish(row)
-        _PUBLISHED_DIRECTLY.inc(published)
-        return published
+    async def publish(self, row: OutboxRow, span: Span = NO_SPAN) -> None:
+        """Publishes a row just committed. If it cannot, the row stays, and the sweep takes it. Ends `span`."""
+        _PUBLISHED_DIRECTLY.inc(await self._publish(row, span))
 
     async def sweep(self, beat: Beat) -> None:
         """Publishes what others have left, for ever."""
@@ -71,24 +66,20 @@ class Relay:
     async def _sweep_once(self, beat: Beat) -> None:
         while rows := await self._store.claim_outbox(self.owner, limit=SWEEP_ROWS, lease_seconds=LEASE_SECONDS):
             beat.beat()
-            published = await asyncio.gather(*map(self._publish_left, rows))
+            published = await asyncio.gather(*(self._publish(row, self._traces.send_again(row)) for row in rows))
             PUBLISHED.labels("sweep").inc(sum(published))
             if not all(published):
                 return
 
-    async def _publish_left(self, row: OutboxRow) -> bool:
-        span = self._traces.send_again(row)
-        published = await self._publish(row)
-        span.end(None if published else "unpublished")
-        return published
-
-    async def _publish(self, row: OutboxRow) -> bool:
+    async def _publish(self, row: OutboxRow, span: Span) -> bool:
         """Whether the broker has confirmed it; then its row goes, a moment later."""
         try:
             await self._send(row)
         except BusError as error:
             log.warning("not published yet, left to the sweep: %s", error)
+            span.end("unpublished")
             return False
+        span.end()
         task = asyncio.create_task(self._forget(row.outbox_id))
         self._deleting.add(task)
         task.add_done_callback(self._deleting.discard)
@@ -108,8 +99,9 @@ class Relay:
             global_epoch=row.epoch.global_epoch,
             regional_epoch=row.epoch.regional_epoch,
         )
-        traced = _TRACED.search(row.envelope)
-        properties = {TRACEPARENT: traced[1]} if traced else {}
+        # Tools that watch a broker know the property.
+        traceparent = traced(row.envelope).traceparent
+        properties = {TRACEPARENT: traceparent} if traceparent else {}
         body = row.body.encode()
         if len(body) <= CLAIM_CHECK_BYTES:
             return Outgoing(join(row.envelope, task, body), properties)

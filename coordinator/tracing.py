@@ -26,7 +26,7 @@ class _Traced(msgspec.Struct):
     traceparent: str | None = None
 
 
-_traced = msgspec.json.Decoder(_Traced)
+traced = msgspec.json.Decoder(_Traced).decode
 
 
 class Traces:
@@ -56,8 +56,8 @@ class Traces:
 
     def send_again(self, row: OutboxRow) -> Span:
         """A message that another could not send, or that cannot be known to have been sent."""
-        traced = _traced.decode(row.envelope)
-        return self.send(row.topic, traced.request_id, traced.traceparent)
+        envelope = traced(row.envelope)
+        return self.send(row.topic, envelope.request_id, envelope.traceparent)
 
     def fold(self, topic: str, deliveries: Sequence[Delivery]) -> list[Span]:
         """Results are folded: a span for each that belongs to a trace."""

@@ -15,6 +15,9 @@
     │   ├── NotFound                no such row
     │   └── StaleEpoch              an older owner tried to write
     ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
+    ├── NotNow                      a node is not to make a call now, another may (`workernode.errors`)
+    ├── LeaseLost                   another worker may have the message by now (`workernode.errors`)
+    ├── NotReported                 Kubernetes did not take an Event (`workernode.kubernetes_events`)
     ├── EndpointRefused             a message's `endpoint` may not be replied to (`workernode.errors`)
     └── CallFailed                  an upstream call ended without a usable answer (`workernode.errors`)
 

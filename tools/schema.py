@@ -180,5 +180,6 @@ if __name__ == "__main__":
     if "--freeze" in sys.argv[1:]:
         (ROOT / "tests" / "golden" / f"schema-{sys.argv[-1]}.json").write_text(text(frozen()))
     FOLDER.mkdir(exist_ok=True)
+    contents = files()
     for path in changed:
-        path.write_text(files()[path])
+        path.write_text(contents[path])

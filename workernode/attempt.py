@@ -37,7 +37,7 @@ from workernode.backends.base import Call
 from workernode.callmetrics import CallMetrics
 from workernode.calls import Calls, Work
 from workernode.cancels import Cancels
-from workernode.classify import Retry, Verdict, delay, error_object
+from workernode.classify import Retry, delay, error_object
 from workernode.endings import CANCELLED, Times, cancelled, completed, failed, given_back, never_called
 from workernode.endpoint_policy import EndpointPolicy
 from workernode.errors import CallFailed, LeaseLost, NotNow
@@ -49,9 +49,6 @@ from workernode.results import Ended, Results
 from workernode.tracing import Traces
 
 log = logging.getLogger(__name__)
-
-# A message that this node is not to serve now goes back for so many seconds at most: others may be free.
-ELSEWHERE_SECONDS = 1.0
 
 EXPIRED = error_object("The request's deadline passed before it was served.", "timeout_error", "deadline_exceeded")
 QUARANTINED = error_object(
@@ -213,7 +210,9 @@ class Attempts:
         times.answered_at = time.time()
         tries_left = attempt < self._max_attempts or not verdict.counted
         if verdict.retry is not Retry.NEVER and tries_left and not reply.started:
-            pause = self._pause(verdict, attempt)
+            # After a rate limit it is this node that has to wait; who has another key need not.
+            asked = None if verdict.retry is Retry.LATER else verdict.retry_after
+            pause = delay(verdict.retry, attempt, asked, random.uniform)
             if not work.too_late(time.time() + pause):
                 reason = f"status {verdict.status}, code {verdict.error.get('code')}"
                 settle = partial(self._again, pause=pause, counted=verdict.counted, reason=reason)
@@ -225,13 +224,6 @@ class Attempts:
     async def _early(reply: Reply, outcome: Outcome, status: int, error: dict[str, Any]) -> Ended:
         await reply.fail(status, error)
         return never_called(outcome, status, error)
-
-    @staticmethod
-    def _pause(verdict: Verdict, attempt: int) -> float:
-        if verdict.retry is Retry.LATER:
-            # It is this node that has to wait; who has another key need not.
-            return random.uniform(0, ELSEWHERE_SECONDS)
-        return delay(verdict.retry, attempt, verdict.retry_after, random.uniform)
 
     async def _ack(self, delivery: Delivery) -> None:
         await self._subscription.ack([delivery])

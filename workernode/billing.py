@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from bus.billing import Client, Provider, RequestDetails, Stages, Timestamps
-
-LONGEST_TEXT = 200
+from bus.billing import LONGEST_TEXT, Client, Provider, RequestDetails, Stages, Timestamps
 
 
 def stages_of(times: Timestamps) -> Stages:

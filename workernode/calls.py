@@ -73,7 +73,7 @@ class Calls:
             raise
 
     async def _call(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer:
-        async with self._intake.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
+        async with self._intake.company.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
             permit = await self._intake.admit(call)
             times.admitted_at = time.time()
             try:

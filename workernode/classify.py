@@ -152,38 +152,25 @@ REFUSALS: dict[Refusal, Rule] = {
     Refusal.FINAL: Rule(Retry.NEVER, Upstream.NOTHING),
 }
 
-# Only the whole call's limit is final: it would be reached again.
+
+def _fails(status: int, code: str, message: str) -> Rule:
+    return Rule(Retry.BACK_OFF, Upstream.FAILED, Told(status, code, message))
+
+
 LOSSES: dict[Loss, Rule] = {
-    Loss.UNREACHABLE: Rule(
-        Retry.BACK_OFF,
-        Upstream.FAILED,
-        Told(502, "upstream_unreachable", "The upstream of this model could not be reached."),
+    Loss.UNREACHABLE: _fails(502, "upstream_unreachable", "The upstream of this model could not be reached."),
+    Loss.CONNECTION: _fails(
+        502, "upstream_connection_lost", "The connection to the upstream of this model was lost."
     ),
-    Loss.CONNECTION: Rule(
-        Retry.BACK_OFF,
-        Upstream.FAILED,
-        Told(502, "upstream_connection_lost", "The connection to the upstream of this model was lost."),
-    ),
-    Loss.SILENCE: Rule(
-        Retry.BACK_OFF,
-        Upstream.FAILED,
-        Told(504, "upstream_timeout", "The upstream of this model sent nothing for too long."),
-    ),
+    Loss.SILENCE: _fails(504, "upstream_timeout", "The upstream of this model sent nothing for too long."),
+    # Final: the whole call's limit would be reached again.
     Loss.CALL_TIME: Rule(
         Retry.NEVER,
         Upstream.NOTHING,
         Told(504, "upstream_timeout", "The call to the upstream of this model took too long."),
     ),
-    Loss.HALF_STREAM: Rule(
-        Retry.BACK_OFF,
-        Upstream.FAILED,
-        Told(502, "upstream_incomplete", "The upstream of this model ended its stream half way."),
-    ),
-    Loss.NOT_AN_ANSWER: Rule(
-        Retry.BACK_OFF,
-        Upstream.FAILED,
-        Told(502, "upstream_bad_response", "The upstream of this model sent no usable answer."),
-    ),
+    Loss.HALF_STREAM: _fails(502, "upstream_incomplete", "The upstream of this model ended its stream half way."),
+    Loss.NOT_AN_ANSWER: _fails(502, "upstream_bad_response", "The upstream of this model sent no usable answer."),
 }
 
 

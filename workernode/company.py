@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 
 class Company:
@@ -12,7 +12,9 @@ class Company:
     quarantined for another's deed: so a suspect waits until the worker is empty, and others wait until it is done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, moved: Callable[[], None] = lambda: None) -> None:
+        """`moved` hears that `closed` may have changed."""
+        self._moved = moved
         self._running = 0
         self._suspects = 0
         self._changed = asyncio.Event()
@@ -25,7 +27,7 @@ class Company:
     @contextlib.asynccontextmanager
     async def entered(self, *, alone: bool) -> AsyncIterator[None]:
         """Waits for its turn; the block is the attempt."""
-        self._suspects += alone
+        self._suspect(alone)
         try:
             while self._running if alone else self._suspects:
                 self._changed.clear()
@@ -36,5 +38,10 @@ class Company:
             finally:
                 self._running -= 1
         finally:
-            self._suspects -= alone
+            self._suspect(-alone)
             self._changed.set()
+
+    def _suspect(self, count: int) -> None:
+        self._suspects += count
+        if count:
+            self._moved()

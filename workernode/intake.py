@@ -10,11 +10,9 @@ A message that waits here is one that no other node can take: so messages are ta
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from bus.port import Subscription
@@ -28,8 +26,6 @@ from workernode.limits.concurrency import Concurrency
 from workernode.limits.estimate import Estimate, Estimator
 from workernode.limits.rates import RateLimits
 from workernode.metrics import ALLOWED
-
-log = logging.getLogger(__name__)
 
 # A message that would have to wait for longer goes back to the topic, for nodes with other keys.
 LONGEST_HOLD_SECONDS = 2.0
@@ -52,7 +48,7 @@ class Intake:
     """One node's. `rates`: None for backends without a provider's limits. `moved` hears that `available` changed."""
 
     def __init__(self, backend: Backend, rates: RateLimits | None, moved: Callable[[], None]) -> None:
-        self._company = Company()
+        self.company = Company(self.update)
         self.changes: asyncio.Queue[Tell] = asyncio.Queue()
         self.rates = rates
         self.held = 0
@@ -62,7 +58,6 @@ class Intake:
         self._subscription: Subscription | None = None
         self._allowed = backend.slots
         self._calling = 0
-        self._why = ""
         self._availability = Availability(random.uniform)
         self._budget = RetryBudget()
         self._concurrency = Concurrency(backend.slots)
@@ -112,16 +107,6 @@ class Intake:
     def waits(self) -> float:
         """Seconds that a retry must wait for the retry budget; 0 if it may be made, and then it is counted."""
         return self._budget.retry(time.monotonic())
-
-    @contextlib.asynccontextmanager
-    async def entered(self, *, alone: bool) -> AsyncIterator[None]:
-        """The block is served beside others, or alone (see `Company`)."""
-        async with self._company.entered(alone=alone):
-            if alone:
-                self.update()
-            yield
-        if alone:
-            self.update()
 
     async def admit(self, call: Call) -> Permit:
         """Waits until the call may be made. Raises `NotNow` if that is not soon. Every permit is to be given back."""
@@ -180,13 +165,9 @@ class Intake:
             raise BackendUnavailable("the upstream does not serve; it is probed until it does")
 
     def _room(self) -> int:
-        if self._company.closed:
+        if self.company.closed:
             return 0
-        capacity = self._backend.capacity()
-        if capacity.reason != self._why:
-            self._why = capacity.reason
-            log.info("slots: %d%s", capacity.slots, f", {capacity.reason}" if capacity.reason else "")
-        room = min(capacity.slots, self._concurrency.limit)
+        room = min(self._backend.capacity().slots, self._concurrency.limit)
         allowed = self._availability.allowed()
         return room if allowed is None else min(room, allowed)
 

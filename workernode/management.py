@@ -36,15 +36,10 @@ class Management:
         self, event: Literal["unavailable", "recovered"], reason: Reason, message: str, *, since: float
     ) -> NodeEvent:
         """An event of this worker's, to be told now. `message`: a sentence for a person. `since`: Unix time."""
-        settings = self._settings
         return NodeEvent(
+            **self._settings.identity(self._node),
             event=event,
             event_id=secrets.token_hex(16),
-            node=self._node,
-            node_type=settings.node_type,
-            model=settings.model_name,
-            ai_model_name=settings.aimodel_name or None,
-            ai_model_namespace=settings.aimodel_namespace or None,
             reason=reason,
             message=message,
             at=time.time(),

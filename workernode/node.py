@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 # How long the events of calls that were cut off may take; without a broker they would take for ever.
 FLUSH_SECONDS = 5.0
+# What is watched while the node takes messages.
+_CONNECTION, _CONSUMER = "the connection to the broker", "the consumer"
 
 
 class Node:
@@ -116,16 +118,15 @@ class Node:
 
     async def _work(self, stop: Stop, subscription: Subscription, session: aiohttp.ClientSession) -> None:
         attempts = self._attempts(subscription, session)
-        expect = self._watch.liveness.expect
+        liveness = self._watch.liveness
+        expect = liveness.expect
         sides: list[asyncio.Future[Any]] = [
             asyncio.create_task(self._take(subscription, attempts), name="take"),
             asyncio.create_task(self._intake.keep(subscription), name="intake"),
             asyncio.create_task(self._presence.tell(), name="presence"),
             asyncio.create_task(self._tell_management(), name="management"),
-            asyncio.create_task(
-                watch_bus(self._bus, expect("the connection to the broker", silence=SILENCE_SECONDS))
-            ),
-            asyncio.create_task(self._watch_consumer(expect("the consumer", silence=STARVED_SECONDS))),
+            asyncio.create_task(watch_bus(self._bus, expect(_CONNECTION, silence=SILENCE_SECONDS))),
+            asyncio.create_task(self._watch_consumer(expect(_CONSUMER, silence=STARVED_SECONDS))),
             asyncio.create_task(stop.asked.wait(), name="stop"),
         ]
         self.taking = True
@@ -136,6 +137,8 @@ class Node:
             for task in sides:
                 task.cancel()
             await asyncio.wait(sides)
+            for watched in (_CONNECTION, _CONSUMER):  # while it drains, nobody beats for them
+                liveness.forget(watched)
         for task in done:
             task.result()  # raises what a side task raised
         await subscription.pause()

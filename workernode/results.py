@@ -61,14 +61,7 @@ class Results:
     def __init__(self, bus: Bus, settings: WorkerSettings, node: str) -> None:
         self._bus = bus
         self._settings = settings
-        self._of_the_node: dict[str, Any] = {
-            "model": settings.model_name,
-            "ai_model_name": settings.aimodel_name or None,
-            "ai_model_namespace": settings.aimodel_namespace or None,
-            "node": node,
-            "node_type": settings.node_type,
-            "node_version": NODE_VERSION,
-        }
+        self._of_the_node = settings.identity(node) | {"node_version": NODE_VERSION}
         self._publish: Batcher[Outgoing, None] = Batcher(self._publish_batch, max_size=500, in_flight=8)
 
     async def tell(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -56,6 +56,16 @@ class WorkerSettings(Settings):
     mock_failures: str = Field(
         default="", description="Mock: statuses to answer in turn, for ever, as 200,429,500,hang,drop."
     )
+
+    def identity(self, node: str) -> dict[str, Any]:
+        """Who tells, in every event of the worker `node`."""
+        return {
+            "model": self.model_name,
+            "ai_model_name": self.aimodel_name or None,
+            "ai_model_namespace": self.aimodel_namespace or None,
+            "node": node,
+            "node_type": self.node_type,
+        }
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 import pulsar
 
-from bus.port import ATTEMPT_PROPERTY, CRASHES_PROPERTY, PUBLISHED_PROPERTY, Delivery
+from bus.port import ATTEMPT_PROPERTY, CRASHES_PROPERTY, PUBLISHED_PROPERTY, Delivery, count_of
 
 
 def to_delivery(topic: str, message: pulsar.Message, place: bytes, crashes: int) -> Delivery:
     """`crashes`: those at this place; the message may have been at others before."""
     properties: dict[str, str] = message.properties()
-    attempt = 1 + _count(properties, ATTEMPT_PROPERTY)
-    crashes += _count(properties, CRASHES_PROPERTY)
+    attempt = 1 + (count_of(properties, ATTEMPT_PROPERTY) or 0)
+    crashes += count_of(properties, CRASHES_PROPERTY) or 0
     return Delivery(topic, message.data(), properties, attempt, place, _published_at(message, properties), crashes)
 
 
@@ -26,12 +26,6 @@ def again_properties(delivery: Delivery, *, counted: bool) -> dict[str, str]:
         CRASHES_PROPERTY: str(delivery.crashes),
         PUBLISHED_PROPERTY: str(delivery.published_at),
     }
-
-
-def _count(properties: Mapping[str, str], name: str) -> int:
-    """0 also where a stranger wrote something else."""
-    text = properties.get(name, "")
-    return int(text) if text.isdecimal() else 0
 
 
 def _published_at(message: pulsar.Message, properties: Mapping[str, str]) -> float:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.billing import Client, Provider, RequestDetails, Stages, Timestamps
-from workernode.billing import LONGEST_TEXT, address_of, client_of, details_of, provider_of, stages_of
+from bus.billing import LONGEST_TEXT, Client, Provider, RequestDetails, Stages, Timestamps
+from workernode.billing import address_of, client_of, details_of, provider_of, stages_of
 
 STREAMED = Timestamps(
     submitted_at=100.0,
