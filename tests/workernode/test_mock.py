@@ -117,6 +117,70 @@ async def test_a_cancelled_stream_tells_what_it_has_used() -> None:
     assert call.progress.usage() == Usage(3, 1, 4)
 
 
+async def asked(body: dict[str, Any], *, stream: bool = False) -> tuple[str, Usage]:
+    chunks = Chunks()
+    answer = await make_mock().call(make_call(stream=stream, agentos_mock=body), chunks)
+    text = ChatCompletion.model_validate_json(answer.response, strict=True).choices[0].message.content
+    assert chunks.text() == (text if stream else "")
+    assert text is not None
+    return text, answer.usage
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("body", "text", "tokens"),
+    [
+        ({}, "Water boils at 100 °C.", 5),
+        ({"text": "At  once."}, "At  once.", 3),
+        ({"text": ""}, "", 0),
+        ({"words": 3}, "word1 word2 word3", 3),
+        ({"words": 0}, "", 0),
+        ({"bytes": 0}, "", 0),
+    ],
+)
+async def test_a_request_says_what_it_is_answered(body: dict[str, Any], text: str, tokens: int, stream: bool) -> None:
+    assert await asked(body, stream=stream) == (text, Usage(3, tokens, 3 + tokens))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1000])
+async def test_random_text_has_its_bytes_and_is_another_each_time(size: int) -> None:
+    texts = [(await asked({"bytes": size}))[0] for _ in range(20)]
+    assert {len(text.encode()) for text in texts} == {size}
+    assert len(set(texts)) > 1
+
+
+async def test_a_request_says_how_long_it_takes_the_making_of_its_data_included() -> None:
+    began = time.monotonic()
+    await asked({"delay_seconds": 0.05, "sleep_seconds": 0.1, "bytes": 100_000})
+    assert time.monotonic() - began >= 0.15
+
+
+async def test_a_requests_own_delay_takes_the_place_of_the_workers() -> None:
+    call = make_call(agentos_mock={"delay_seconds": 0})
+    await asyncio.wait_for(make_mock(mock_delay_seconds=1000).call(call, None), 30)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (5, "'agentos_mock'"),
+        ({"bytes": -1}, "'agentos_mock.bytes'"),
+        ({"bytes": 10**12}, "'agentos_mock.bytes'"),
+        ({"words": 1.5}, "'agentos_mock.words'"),
+        ({"sleep_seconds": "long"}, "'agentos_mock.sleep_seconds'"),
+        ({"delay_seconds": -0.1}, "'agentos_mock.delay_seconds'"),
+        ({"pause": 1}, "`pause`"),
+        ({"text": "a", "bytes": 1}, "more than one"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_by_name(body: Any, place: str) -> None:
+    with pytest.raises(CallFailed) as failed:
+        await make_mock().call(make_call(agentos_mock=body), None)
+    assert (failed.value.status, failed.value.retry) == (400, Retry.NEVER)
+    assert failed.value.error["code"] == "invalid_agentos_mock"
+    assert place in failed.value.error["message"]
+
+
 @pytest.mark.parametrize("pattern", ["200,bang", "200,,500", "302", "200,-1", "600"])
 def test_a_pattern_that_makes_no_sense_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigurationError, match="AGENTOS_MOCK_FAILURES"):

@@ -1,4 +1,4 @@
-"""The mock backend: a fixed answer at a set pace, failures in a set pattern."""
+"""The mock backend: a fixed answer at a set pace, failures in a set pattern; a request may ask for another answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from bus.messages import NodeType, Usage
-from core.errors import ConfigurationError
+from core.errors import BadMessage, ConfigurationError
 from workernode.backends.base import Answer, Call, Sink
+from workernode.backends.mock_knobs import FIELD, Knobs, knobs_of
 from workernode.billing import provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import CallFailed
@@ -25,15 +26,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MockBackend:
-    """Answers `settings.mock_text`. A word counts as a token and is a chunk."""
+    """Answers `settings.mock_text`, or what the request asks for (`Knobs`). A word counts as a token and is a chunk."""
 
     node_type: NodeType = "mock"
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.slots = settings.max_process_num
         self._settings = settings
-        words = settings.mock_text.split(" ")
-        self._words = [word + " " for word in words[:-1]] + words[-1:]
+        self._words = _words(settings.mock_text)
         self._outcomes = _outcomes(settings.mock_failures)
 
     async def start(self) -> None:
@@ -54,14 +54,22 @@ class MockBackend:
         if outcome == "hang":
             await asyncio.sleep(self._settings.call_timeout_seconds)
             raise CallFailed(lost(Loss.CALL_TIME))
-        if self._settings.mock_delay_seconds:
-            await asyncio.sleep(self._settings.mock_delay_seconds)
+        knobs = _asked(call.body) if FIELD in call.body else None
+        delay = self._settings.mock_delay_seconds
+        if knobs is not None and knobs.delay_seconds is not None:
+            delay = knobs.delay_seconds
+        if delay:
+            await asyncio.sleep(delay)
         if outcome not in ("200", "drop"):
             raise CallFailed(refused(int(outcome), _error(outcome), {}, now=time.time()))
-        return await self._answer(call, sink if call.stream else None, drop=outcome == "drop")
+        text, words = self._settings.mock_text, self._words
+        if knobs is not None:
+            text = await _made(knobs, text)
+            words = _words(text)
+        return await self._answer(call, sink if call.stream else None, text, words, drop=outcome == "drop")
 
-    async def _answer(self, call: Call, sink: Sink | None, *, drop: bool) -> Answer:
-        prompt, said = prompt_words(call.body), self._words[: len(self._words) // 2] if drop else self._words
+    async def _answer(self, call: Call, sink: Sink | None, text: str, words: list[str], *, drop: bool) -> Answer:
+        prompt, said = prompt_words(call.body), words[: len(words) // 2] if drop else words
         usage = Usage(prompt, len(said), prompt + len(said))
         first_token_at = call.progress.first_token_at = time.time()
         head = {
@@ -78,7 +86,7 @@ class MockBackend:
             raise CallFailed(lost(Loss.CONNECTION), usage=usage)
         if sink is not None:
             self._end_stream(head, usage, call, sink)
-        message = {"role": "assistant", "content": self._settings.mock_text}
+        message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         response = _encode({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
         return Answer(response, usage, False, first_token_at)
@@ -99,6 +107,29 @@ class MockBackend:
         sink.chunk(_chunk(head, {}, "stop"))
         if asks_for_usage(call.body):
             sink.chunk(_encode({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}))
+
+
+def _words(text: str) -> list[str]:
+    words = text.split(" ") if text else []
+    return [word + " " for word in words[:-1]] + words[-1:]
+
+
+def _asked(body: dict[str, Any]) -> Knobs | None:
+    try:
+        return knobs_of(body)
+    except BadMessage as bad:
+        error = {"message": str(bad), "type": "invalid_request_error", "param": FIELD, "code": "invalid_agentos_mock"}
+        raise CallFailed(refused(400, error, {}, now=time.time())) from None
+
+
+async def _made(knobs: Knobs, own: str) -> str:
+    """The answer's text, not before its time."""
+    began = time.perf_counter()
+    text = knobs.says(own)
+    rest = knobs.sleep_seconds - (time.perf_counter() - began)
+    if rest > 0:
+        await asyncio.sleep(rest)
+    return text
 
 
 def _chunk(head: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
