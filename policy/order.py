@@ -1,0 +1,45 @@
+"""Which task goes first."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Order = Literal["fcfs", "srtf", "deadline"]
+# Priority, figure of the order, arrival, task: the smaller goes first.
+Rank = tuple[int, float, float, int]
+
+# Seconds of remaining work that weigh as much as one second of waiting.
+PATIENCE = 20.0
+# Where the order is by deadline, a task without one is due so long after it came.
+DUE_SECONDS = 3600.0
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that has ready nodes. Times are Unix seconds, `path` and `work` seconds.
+
+    `path`: the longest way through what is left of it; `work`: the sum of what is left. `deadline`: absolute.
+    `priority`: the higher goes first.
+    """
+
+    task: int
+    user: int
+    arrived_at: float
+    path: float
+    work: float
+    deadline: float | None = None
+    priority: int = 0
+
+
+def rank(order: Order, offer: Offer) -> Rank:
+    """Orders tasks, the smaller first: by priority, then by `order`, then by arrival, then by number."""
+    return (-offer.priority, _figure(order, offer), offer.arrived_at, offer.task)
+
+
+def _figure(order: Order, offer: Offer) -> float:
+    if order == "srtf":
+        return offer.arrived_at + PATIENCE * offer.work
+    if order == "deadline":
+        return offer.arrived_at + DUE_SECONDS if offer.deadline is None else offer.deadline
+    return offer.arrived_at

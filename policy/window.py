@@ -1,0 +1,49 @@
+"""How many messages of a model may be on their way, and how many of them are this coordinator's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+# Also where nobody serves, so that whoever scales by backlog sees one.
+MIN_OUTSTANDING = 4
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """A coordinator's need of a model. `outstanding`: its messages without a result; `waiting`: its ready nodes."""
+
+    name: str
+    outstanding: int
+    waiting: int
+
+
+def window(slots: int, per_second: float, lead_seconds: float) -> int:
+    """The messages that the workers can soon use: what they hold, and what they finish until the next look (Little).
+
+    `slots`: of all workers of the model; `per_second`: what they finish; `lead_seconds`: how long a message takes
+    to reach them after a look, the time to the next look included.
+    """
+    return max(MIN_OUTSTANDING, slots + math.ceil(per_second * lead_seconds))
+
+
+def part(window: int, others: Sequence[Demand], mine: Demand) -> int:
+    """How much of the window is ours: max-min fair between those who want some of it.
+
+    Nobody gets more than it wants; what it does not want is the others'. All reckon the same parts from the same
+    demands, which together are the window at most; but whoever waits gets one at least. What cannot be divided goes
+    to whoever wants most, then to the last by name.
+    """
+    demands = sorted([*others, mine], key=lambda each: (_want(each), each.name))
+    left = window
+    for count, demand in zip(range(len(demands), 0, -1), demands, strict=True):
+        share = min(_want(demand), left // count)
+        if demand is mine:
+            return max(share, min(1, mine.waiting))
+        left -= share
+    raise AssertionError("mine is one of them")
+
+
+def _want(demand: Demand) -> int:
+    return demand.outstanding + demand.waiting
