@@ -10,7 +10,7 @@ Two kinds of traffic:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,11 +30,12 @@ REASON_PROPERTY = "agentos-reason"
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message to publish. `deliver_after` is in seconds; 0 is at once."""
+    """A message to publish. `deliver_after` is in seconds; 0 is at once. `key`: for `Bus.published`."""
 
     body: bytes
     properties: Mapping[str, str] = {}
     deliver_after: float = 0.0
+    key: str | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Delivery(msgspec.Struct, frozen=True):
     handle: Any  # the adapter's own
     published_at: float
     crashes: int = 0
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,15 @@ class Bus(Protocol):
 
     async def topics(self) -> list[str]:
         """The durable topics that have been made, in no order."""
+
+    async def published(self, topic: str, since: float, keys: Collection[str]) -> set[str]:
+        """Those of `keys` under which something was published to `topic` since that Unix time and may still be there.
+
+        A message is found until every subscription has acked it, wherever it is meanwhile: not yet due, held by a
+        consumer, given back, published again after a nack. An acked one may be found. Clocks may differ by a few
+        seconds. A topic that is missing holds nothing. Made for questions after an accident: it reads all of the
+        topic since then. Raises `BusUnavailable`, `BusRefused`.
+        """
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """Figures of a subscription; zeros where it does not exist."""

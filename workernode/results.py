@@ -107,7 +107,9 @@ class Results:
         if ended.response is not None and request.task is not None:
             event = await self._with_response(event, ended.response)
         properties = {} if traceparent is None else {TRACEPARENT: traceparent}
-        await self._publish.submit(Outgoing(messages.encode(event), properties))
+        # By it a coordinator that takes over an outbox sees that the request was published.
+        key = request.request_id if request.task is not None else None
+        await self._publish.submit(Outgoing(messages.encode(event), properties, key=key))
 
     async def _with_response(self, event: ResultMessage, response: bytes) -> ResultMessage:
         if len(response) <= CLAIM_CHECK_BYTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Self
 
 from bus.port import Backlog
@@ -101,6 +101,11 @@ class PostgresBus:
         """See `bus.port.Bus`."""
         self._must_be_open()
         return [row["topic"] for row in await self._pools.quick(_TOPICS)]
+
+    async def published(self, topic: str, since: float, keys: Collection[str]) -> set[str]:
+        """See `bus.port.Bus`. `since` changes nothing here: what is settled is gone."""
+        self._must_be_open()
+        return {row["key"] for row in await self._pools.quick(statements.PUBLISHED, topic, list(keys))}
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         """See `bus.port.Bus`."""

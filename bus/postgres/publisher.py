@@ -26,6 +26,7 @@ class Row(NamedTuple):
     body: bytes
     properties: str
     delay: float
+    key: str | None
 
 
 class Press:
@@ -80,7 +81,9 @@ def _row(topic: str, message: Outgoing) -> Row:
     size = len(message.body) + len(properties)
     if size > MAX_MESSAGE_BYTES:
         raise MessageRefused(f"a message of {size} bytes is above the limit of {MAX_MESSAGE_BYTES}; use a blob")
-    return Row(topic, message.body, properties, message.deliver_after)
+    # A stranger's name for a request may hold what Postgres's text cannot.
+    key = message.key and message.key.replace("\0", "")
+    return Row(topic, message.body, properties, message.deliver_after, key)
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:

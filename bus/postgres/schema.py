@@ -42,6 +42,7 @@ create table agentos_bus.messages (
     crashes         integer not null default 0,
     published_at    timestamptz not null default now(),
     visible_at      timestamptz,
+    key             text,
     properties      text not null,
     body            bytea not null,
     check (consumer_id is null or visible_at is null)
@@ -76,9 +77,10 @@ alter table agentos_bus.frames alter column data set storage external;
 _UPGRADE = """
 alter table agentos_bus.messages
     add column if not exists crashes integer not null default 0,
-    add column if not exists published_at timestamptz not null default now()
+    add column if not exists published_at timestamptz not null default now(),
+    add column if not exists key text
 """
-_FIRST_COLUMN, _NEWEST_COLUMN = "id", "published_at"
+_FIRST_COLUMN, _NEWEST_COLUMN = "id", "key"
 
 # By plain queries: to_regclass and its like may answer from a cache that has not heard of others' commits.
 _HAS_SCHEMA = "select exists (select from pg_namespace where nspname = 'agentos_bus')"

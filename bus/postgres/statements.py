@@ -15,17 +15,17 @@ DELAYED = "delayed"
 # One row for each message and subscription of its topic, in order.
 _PUT = """
 with put as (
-    insert into agentos_bus.messages (subscription_id, body, properties, visible_at)
-    select s.id, m.body, m.properties, case when m.delay > 0 then now() + make_interval(secs => m.delay) end
-    from unnest($1::text[], $2::bytea[], $3::text[], $4::float8[]) with ordinality
-         as m (topic, body, properties, delay, n)
+    insert into agentos_bus.messages (subscription_id, body, properties, visible_at, key)
+    select s.id, m.body, m.properties, case when m.delay > 0 then now() + make_interval(secs => m.delay) end, m.key
+    from unnest($1::text[], $2::bytea[], $3::text[], $4::float8[], $5::text[]) with ordinality
+         as m (topic, body, properties, delay, key, n)
     join agentos_bus.subscriptions s on s.topic = m.topic
     order by m.n
     returning subscription_id
 )
 """
 PUBLISH_AND_NOTIFY = f"""{_PUT}
-select count(pg_notify('agentos_bus.' || subscription_id, $5)) from (select distinct subscription_id from put) touched
+select count(pg_notify('agentos_bus.' || subscription_id, $6)) from (select distinct subscription_id from put) touched
 """
 # Transactions that notify wait for one another until they are committed, which for a durable one is a wait for the
 # disk. So that one notifies in a second statement; where that is lost, the poll finds the message.
@@ -49,7 +49,7 @@ with claimed as (
         order by m.id limit $3
         for update of m skip locked
     ))
-    returning id, body, properties, attempt, date_part('epoch', published_at), crashes
+    returning id, body, properties, attempt, date_part('epoch', published_at), crashes, key
 )
 select claimed.*, (
     select count(*) > $3 from (
@@ -106,13 +106,28 @@ select pg_notify('agentos_bus.' || subscription_id, case when visible_at is null
 
 DEAD_LETTER = """
 with gone as (
-    delete from agentos_bus.messages where id = $1 and consumer_id = $2 returning body
+    delete from agentos_bus.messages where id = $1 and consumer_id = $2 returning body, key
 ), put as (
-    insert into agentos_bus.messages (subscription_id, body, properties)
-    select s.id, gone.body, $4 from gone, agentos_bus.subscriptions s where s.topic = $3
+    insert into agentos_bus.messages (subscription_id, body, properties, key)
+    select s.id, gone.body, $4, gone.key from gone, agentos_bus.subscriptions s where s.topic = $3
     returning subscription_id
 )
 select pg_notify('agentos_bus.' || subscription_id, '') from put
+"""
+
+# Which keys are in a topic, in whichever state: rows go when they are settled.
+PUBLISHED = """
+select distinct m.key
+from agentos_bus.subscriptions s cross join lateral (
+    select key from agentos_bus.messages
+    where subscription_id = s.id and consumer_id is null and visible_at is null
+    union all
+    select key from agentos_bus.messages where subscription_id = s.id and visible_at is not null
+    union all
+    select held.key from agentos_bus.consumers c join agentos_bus.messages held on held.consumer_id = c.id
+    where c.subscription_id = s.id
+) m
+where s.topic = $1 and m.key = any ($2)
 """
 
 BACKLOG = """

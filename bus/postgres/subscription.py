@@ -222,11 +222,11 @@ class PostgresSubscription:
         return bool(ripened) or not joined
 
     def _take(self, consumer: int, rows: Iterable[asyncpg.Record]) -> None:
-        for message_id, body, text, attempt, published_at, crashes, _ in rows:
+        for message_id, body, text, attempt, published_at, crashes, key, _ in rows:
             claim = Claim(message_id, consumer)
             self._held.add(claim)
             properties = statements.decode_properties(text)
-            self._arrived.append(Delivery(self._topic, body, properties, attempt, claim, published_at, crashes))
+            self._arrived.append(Delivery(self._topic, body, properties, attempt, claim, published_at, crashes, key))
         self._changed.set()
 
     async def _send_acks(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
@@ -21,6 +22,7 @@ from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, 
 from bus.pulsar.client import close_client, derive_admin_url, open_client
 from bus.pulsar.journal import Journal
 from bus.pulsar.publisher import Publishers, PulsarPublisher
+from bus.pulsar.searching import find
 from bus.pulsar.subscription import PulsarSubscription
 from core.errors import BusClosed, BusUnavailable
 
@@ -98,6 +100,12 @@ class PulsarBus:
     async def topics(self) -> list[str]:
         self._require_open()
         return await self._admin.topics()
+
+    async def published(self, topic: str, since: float, keys: Collection[str]) -> set[str]:
+        self._require_open()
+        return await in_thread(
+            partial(find, self._client, topic, since, time.time(), keys), f"looking for messages in {topic}"
+        )
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         self._require_open()

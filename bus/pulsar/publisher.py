@@ -84,6 +84,7 @@ class PulsarPublisher:
                 message.body,
                 confirmed,
                 properties=dict(message.properties) if message.properties else None,
+                partition_key=message.key,
                 deliver_after=timedelta(seconds=message.deliver_after) if message.deliver_after else None,
             )
         except pulsar.PulsarException as error:

@@ -15,7 +15,8 @@ def to_delivery(topic: str, message: pulsar.Message, place: bytes, crashes: int)
     properties: dict[str, str] = message.properties()
     attempt = 1 + (count_of(properties, ATTEMPT_PROPERTY) or 0)
     crashes += count_of(properties, CRASHES_PROPERTY) or 0
-    return Delivery(topic, message.data(), properties, attempt, place, _published_at(message, properties), crashes)
+    published_at, key = _published_at(message, properties), message.partition_key() or None
+    return Delivery(topic, message.data(), properties, attempt, place, published_at, crashes, key)
 
 
 def again_properties(delivery: Delivery, *, counted: bool) -> dict[str, str]:

@@ -125,12 +125,13 @@ class PulsarSubscription(Attachment):
             await self.dead_letter(delivery, reason=reason)
             return
         properties = again_properties(delivery, counted=counted)
-        await self._move(delivery, self._topic, Outgoing(delivery.body, properties, delay))
+        await self._move(delivery, self._topic, Outgoing(delivery.body, properties, delay, delivery.key))
 
     async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         topic = dead_letter_topic(self._topic, self._subscription)
         await self._ensure(topic, DEAD_LETTER_SUBSCRIPTION)
-        await self._move(delivery, topic, Outgoing(delivery.body, dead_letter_properties(delivery, reason)))
+        properties = dead_letter_properties(delivery, reason)
+        await self._move(delivery, topic, Outgoing(delivery.body, properties, key=delivery.key))
 
     async def give_back(self, delivery: Delivery) -> None:
         self._require_open()

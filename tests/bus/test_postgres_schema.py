@@ -41,7 +41,8 @@ async def test_tables_of_an_earlier_version_are_brought_up_to_date_with_what_is_
     await (await bus.publisher("t")).publish([Outgoing(b"x")])
     await bus.close()
     owner = await asyncpg.connect(empty_database)
-    await owner.execute("alter table agentos_bus.messages drop column crashes, drop column published_at")
+    later = ("crashes", "published_at", "key")
+    await owner.execute("alter table agentos_bus.messages " + ", ".join(f"drop column {name}" for name in later))
     await owner.close()
     for bus in await asyncio.gather(*(PostgresBus.connect(empty_database) for _ in range(3))):
         await bus.close()
@@ -82,7 +83,7 @@ async def test_every_statement_goes_by_an_index(empty_database: str) -> None:
     await (await PostgresBus.connect(empty_database)).close()
     connection = await asyncpg.connect(empty_database, server_settings=PLANNING)
     await connection.execute("set plan_cache_mode = force_generic_plan")
-    for name in ("CLAIM", "RIPEN", "ACK", "NACK", "DEAD_LETTER", "BACKLOG"):
+    for name in ("CLAIM", "RIPEN", "ACK", "NACK", "DEAD_LETTER", "PUBLISHED", "BACKLOG"):
         statement = getattr(statements, name)
         await connection.execute(f"prepare p_{name} as {statement}")
         arguments = ", ".join(["null"] * max(int(part[0]) for part in statement.split("$")[1:]))
