@@ -11,7 +11,7 @@ from typing import Any
 
 from bus.messages import RequestMessage
 from bus.port import Delivery
-from workernode.backends.base import Answer, Backend, Call
+from workernode.backends.base import CLIENT_REQUEST_ID, Answer, Backend, Call
 from workernode.cancels import Cancels
 from workernode.classify import Retry, Verdict, error_object
 from workernode.endings import Times
@@ -79,6 +79,7 @@ class Calls:
             try:
                 work.lease.check()
                 times.started_at = time.time()
+                call.headers[CLIENT_REQUEST_ID] = work.event_id
                 call.headers.update(work.trace.calling())
                 return await self._permitted(call, permit, reply)
             finally:

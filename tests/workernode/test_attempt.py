@@ -87,7 +87,7 @@ async def test_an_answer_reaches_the_client_and_the_result_topic(road: ScriptedR
     frame, result = await road.frame(), await road.result()
     assert (bytes(frame.data), frame.end, frame.status, frame.seq) == (ANSWER.response, True, 200, 0)
     assert (result.outcome, result.usage, result.reached_provider) == ("completed", Usage(1, 2, 3), True)
-    assert result.event_id == frame.event_id
+    assert result.event_id == frame.event_id == road.backend.calls[0].headers["x-client-request-id"]
     assert bytes(result.response) == ANSWER.response
     assert result.task is not None
     assert result.task.task_id == 7

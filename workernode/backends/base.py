@@ -10,6 +10,10 @@ from bus.billing import Provider
 from bus.messages import NodeType, Usage
 from workernode.resources import Capacity
 
+# Names the attempt in the provider's own log, so that it can be compared with the ledger.
+# Source: https://platform.openai.com/docs/api-reference/debugging-requests
+CLIENT_REQUEST_ID = "x-client-request-id"
+
 
 def nothing_yet() -> None:
     """What is known of a call before anything of its answer has arrived."""
