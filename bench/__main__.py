@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,38 +14,10 @@ from bench import local as local_bench
 from bench import memory as memory_bench
 from bench import streams as streams_bench
 from bench import worker as worker_bench
-from bench.stage import BusName
+from bench.options import Bus, Json, One, OneBus, Which, numbers
 from core.errors import AgentOSError
 
-MOST_CLIENTS = 2000
-
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Which(StrEnum):
-    """Which bus."""
-
-    pulsar = "pulsar"
-    postgres = "postgres"
-    both = "both"
-
-    def buses(self) -> list[BusName]:
-        """One after the other."""
-        return (
-            ["pulsar", "postgres"] if self is Which.both else ["postgres"] if self is Which.postgres else ["pulsar"]
-        )
-
-
-class One(StrEnum):
-    """One of the buses."""
-
-    pulsar = "pulsar"
-    postgres = "postgres"
-
-
-OneBus = Annotated[One, typer.Option("--bus", help="The broker; Pulsar is found as by `agentos up --pulsar`.")]
-Bus = Annotated[Which, typer.Option(help="The broker; Pulsar is found as by `agentos up --pulsar`.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write here, not to bench/results/.")]
 
 
 @app.command()
@@ -75,7 +46,7 @@ def gateway(
     file: Json = None,
 ) -> None:
     """Requests/s and added latency, plain and streamed, against the same upstream called directly."""
-    gateway_bench.run(bus.buses(), clients=_numbers(clients), requests=requests, lost=lost, file=file)
+    gateway_bench.run(bus.buses(), clients=numbers(clients, "--clients"), requests=requests, lost=lost, file=file)
 
 
 @app.command()
@@ -88,7 +59,7 @@ def streams(
     file: Json = None,
 ) -> None:
     """Many paced streams in one worker process, beside a bare relay of the same streams."""
-    streams_bench.run(bus.value, streams=_numbers(streams), pace=pace, seconds=seconds, file=file)
+    streams_bench.run(bus.value, streams=numbers(streams, "--streams"), pace=pace, seconds=seconds, file=file)
 
 
 @app.command()
@@ -138,14 +109,7 @@ def limits(
     file: Json = None,
 ) -> None:
     """What part of a provider's limits is used under twice the load, and how many calls it refuses."""
-    limits_bench.run(bus.buses(), workers=_numbers(workers), seconds=seconds, file=file)
-
-
-def _numbers(text: str) -> list[int]:
-    numbers = [int(each) if each.strip().isdecimal() else 0 for each in text.split(",")]
-    if not all(1 <= each <= MOST_CLIENTS for each in numbers):
-        raise typer.BadParameter(f"numbers from 1 to {MOST_CLIENTS}, separated by commas", param_hint="--clients")
-    return numbers
+    limits_bench.run(bus.buses(), workers=numbers(workers, "--workers"), seconds=seconds, file=file)
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psycopg2
 
 from bench import report
+from bench.database import database
 from bench.processes import Meter, Process, running
 from bench.profiled import Profile
 from bench.profiles import print_profile, read_profile
@@ -89,7 +89,7 @@ def fleet_round(on: Stage, bus: BusName, requests: int, workers: int, profile: b
         submitter.hear(READY_SECONDS)
         _submit(on, started, submitter, count=WARM_UP, total=WARM_UP)
         submitter.hear(READY_SECONDS)
-        processes = [submitter, started.coordinator, *started.workers]
+        processes = [submitter, *started.coordinators, *started.workers]
         meter = Meter(on.pids() | {each.name: each.pid for each in processes})
         with meter, _sampling(processes if profile else []):
             _submit(on, started, submitter, count=requests, total=WARM_UP + requests)
@@ -156,7 +156,7 @@ def _submit(on: Stage, started: Fleet, submitter: Process, *, count: int, total:
     """Submits `count` and returns when `total` nodes have their result."""
     deadline = time.monotonic() + ROUND_SECONDS
     submitter.tell({"count": count})
-    with _database(on) as ask:
+    with database(on) as ask:
         while (folded := ask("select count(*) from progress")) < total:
             if time.monotonic() > deadline:
                 raise PartError(f"{folded} of {total} requests were folded within {ROUND_SECONDS:g} s")
@@ -167,7 +167,7 @@ def _submit(on: Stage, started: Fleet, submitter: Process, *, count: int, total:
 
 def _must_be_whole(on: Stage, total: int) -> None:
     """Every request once in each table, and nothing left to publish."""
-    with _database(on) as ask:
+    with database(on) as ask:
         counts = {name: ask(f"select count(*) from {name}") for name in ("tasks", "progress", "ledger", "outbox")}
     expected = {"tasks": total, "progress": total, "ledger": total, "outbox": 0}
     if counts != expected:
@@ -175,24 +175,8 @@ def _must_be_whole(on: Stage, total: int) -> None:
 
 
 def _truncate(on: Stage) -> None:
-    with _database(on) as ask:
-        ask(f"truncate {TABLES} cascade; select 0")
-
-
-@contextmanager
-def _database(on: Stage) -> Iterator[Callable[[str], int]]:
-    connection = psycopg2.connect(on.database)
-    connection.autocommit = True
-
-    def ask(statement: str) -> int:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return int(cursor.fetchone()[0])
-
-    try:
-        yield ask
-    finally:
-        connection.close()
+    with database(on) as ask:
+        ask(f"truncate {TABLES} cascade")
 
 
 @contextmanager

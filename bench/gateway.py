@@ -104,7 +104,7 @@ def _upstream(on: Stage) -> Iterator[Process]:
 
 
 def _warm_up(upstream: str, started: Fleet, clients: int) -> None:
-    for url in (upstream, started.gateway):
+    for url in (upstream, started.gateways[0]):
         for stream in (False, True):
             _load(url, started, clients, 4 * clients, stream)
 
@@ -125,7 +125,7 @@ def _cell(bus: BusName, upstream: str, started: Fleet, pids: dict[str, int], sha
     for _ in range(TURNS):
         direct.append(_load(upstream, started, clients, share, stream))
         with Meter({**pids, **started.pids()}) as meter:
-            through.append(_load(started.gateway, started, clients, share, stream))
+            through.append(_load(started.gateways[0], started, clients, share, stream))
         cpu.update(meter.cpu)
     answered = sum(len(each.latencies) for each in through)
     direct_p50, direct_p99 = _percentiles(direct)
@@ -149,7 +149,7 @@ def _cell(bus: BusName, upstream: str, started: Fleet, pids: dict[str, int], sha
 
 
 def _lost(bus: BusName, started: Fleet, requests: int) -> Load:
-    done = _load(started.gateway, started, LOST_CLIENTS, requests, stream=False)
+    done = _load(started.gateways[0], started, LOST_CLIENTS, requests, stream=False)
     say(f"{bus}: {sum(done.lost.values())} of {requests:,} replies lost")
     return done
 

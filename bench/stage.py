@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from agentos.readiness import free_port, wait_until_ready
 from agentos.stack import environment
 from bench.processes import Process, running
 from coordinator.settings import CoordinatorSettings
+from core.settings import Settings
 from store.migrate import upgrade
 from workernode.settings import WorkerSettings
 
@@ -66,22 +67,28 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """AgentOS as it runs: a coordinator and the workers of one model."""
+    """AgentOS as it runs: coordinators, each with its gateway's address, and the workers of one model."""
 
-    gateway: str
+    gateways: list[str]
     model: str
-    coordinator: Process
+    coordinators: list[Process]
     workers: list[Process]
+    start_coordinator: Callable[[int], Process]
 
     def pids(self) -> dict[str, int]:
         """Process ids by name."""
-        workers = {each.name: each.pid for each in self.workers}
-        return {"coordinator": self.coordinator.pid, **workers}
+        return {each.name: each.pid for each in (*self.coordinators, *self.workers)}
 
     def must_live(self) -> None:
         """Raises `PartError` if one of them has ended."""
-        for each in (self.coordinator, *self.workers):
+        for each in (*self.coordinators, *self.workers):
             each.must_live()
+
+    def kill_coordinator(self, number: int) -> None:
+        """SIGKILLs it and starts it again at its address, without waiting until it is ready."""
+        self.coordinators[number].signal(signal.SIGKILL)
+        self.coordinators[number].end()
+        self.coordinators[number] = self.start_coordinator(number)
 
 
 @contextmanager
@@ -106,15 +113,18 @@ def stage(*, pulsar: bool) -> Iterator[Stage]:
 
 @contextmanager
 def fleet(
-    on: Stage, bus: BusName, *, workers: int = 1, profile_to: Path | None = None, **worker_settings: Any
+    on: Stage,
+    bus: BusName,
+    *,
+    workers: int = 1,
+    coordinators: int = 1,
+    profile_to: Path | None = None,
+    **worker_settings: Any,
 ) -> Iterator[Fleet]:
-    """A coordinator and the workers of a new model. With `profile_to` each is sampled (see bench.profiled)."""
+    """Coordinators and the workers of a new model. With `profile_to` each is sampled (see bench.profiled)."""
     model = f"bench-{uuid.uuid4().hex[:8]}"
     results = f"res-{model}"
-    port = free_port(HOST, 0)
-    own = CoordinatorSettings(
-        database_url=SecretStr(on.database), port=port, res_topic_name=results, grace_seconds=5, **on.addresses(bus)
-    )
+    ports = [free_port(HOST, 0) for _ in range(coordinators)]
     served = WorkerSettings(
         model_name=model,
         port=0,
@@ -123,25 +133,29 @@ def fleet(
         **on.addresses(bus, worker=True),
         **worker_settings,
     )
-    names = [f"worker-{number}" for number in range(1, workers + 1)]
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(
-                running(
-                    name,
-                    command(part, profile_to / f"{name}.json" if profile_to else None),
-                    environment(settings, os.environ) | {RUN_VARIABLE: os.environ[RUN_VARIABLE]},
-                    on.directory,
-                )
+
+        def start(part: str, name: str, settings: Settings) -> Process:
+            arguments = command(part, profile_to / f"{name}.json" if profile_to else None)
+            given = environment(settings, os.environ) | {RUN_VARIABLE: os.environ[RUN_VARIABLE]}
+            return stack.enter_context(running(name, arguments, given, on.directory))
+
+        def coordinator(number: int) -> Process:
+            own = CoordinatorSettings(
+                database_url=SecretStr(on.database),
+                port=ports[number],
+                res_topic_name=results,
+                grace_seconds=5,
+                **on.addresses(bus),
             )
-            for name, part, settings in [
-                ("coordinator", "coordinator", own),
-                *((name, "worker", served) for name in names),
-            ]
-        ]
-        gateway = f"http://{HOST}:{port}"
-        asyncio.run(wait_until_ready(gateway, [model]))
-        yield Fleet(gateway, model, started[0], started[1:])
+            return start("coordinator", f"coordinator-{number + 1}" if number else "coordinator", own)
+
+        gateways = [f"http://{HOST}:{port}" for port in ports]
+        running_coordinators = [coordinator(number) for number in range(coordinators)]
+        running_workers = [start("worker", f"worker-{number + 1}", served) for number in range(workers)]
+        for gateway in gateways:
+            asyncio.run(wait_until_ready(gateway, [model]))
+        yield Fleet(gateways, model, running_coordinators, running_workers, coordinator)
 
 
 def command(part: str, profile: Path | None) -> list[str]:
