@@ -19,6 +19,9 @@
     ├── LeaseLost                   another worker may have the message by now (`workernode.errors`)
     ├── NotReported                 Kubernetes did not take an Event (`workernode.kubernetes_events`)
     ├── EndpointRefused             a message's `endpoint` may not be replied to (`workernode.errors`)
+    ├── GatewayUnavailable          a client finds no gateway that serves (`workload.errors`)
+    ├── GatewayRefused              a gateway refuses a client's request (`workload.errors`)
+    ├── TaskFailed                  a task has ended without its result (`workload.errors`)
     └── CallFailed                  an upstream call ended without a usable answer (`workernode.errors`)
 
 Callers catch by level. The text of an error is for a person, never holds a prompt, a completion or a secret,

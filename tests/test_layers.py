@@ -16,7 +16,8 @@ ALLOWED = {
     "workernode": {"core", "bus"},
     "policy": set[str](),
     "coordinator": {"core", "bus", "store", "policy"},
-    "agentos": {"core", "bus", "store", "workernode", "coordinator", "policy"},
+    "workload": {"core", "policy"},
+    "agentos": {"core", "bus", "store", "workernode", "coordinator", "policy", "workload"},
 }
 # Decisions do no I/O: these files import nothing that could.
 PURE = [
@@ -40,6 +41,9 @@ PURE = [
     "workernode/resources.py",
     "workernode/slotsearch.py",
     "workernode/stream.py",
+    "workload/errors.py",
+    "workload/graph.py",
+    "workload/sse.py",
 ]
 IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}
 

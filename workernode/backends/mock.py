@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MockBackend:
-    """Answers `settings.mock_text`, or what the request asks for (`Knobs`). A word counts as a token and is a chunk."""
+    """Answers `settings.mock_text`, or what the request asks for (`Knobs`). A word is a token and a chunk."""
 
     node_type: NodeType = "mock"
 
