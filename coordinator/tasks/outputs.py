@@ -1,0 +1,105 @@
+"""What a reference takes out of a response, a document or an item of a list. Pure. Errors never tell content."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import msgspec
+from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
+
+from core.errors import AgentOSError
+
+# Matches of one path; more are a mistake, or an attack.
+MAX_MATCHES = 100_000
+
+
+class Unresolved(AgentOSError):
+    """There is no value. The reason, for a person."""
+
+
+class Outputs(list[Any]):
+    """The outputs of a `for_each` node's instances: in text they stand apart, where another list is JSON."""
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+class _Paths(JSONPathEnvironment):
+    """RFC 9535 without its regular expressions: one that a stranger wrote could keep the whole coordinator busy."""
+
+    def setup_function_extensions(self) -> None:
+        super().setup_function_extensions()
+        for name in ("match", "search"):
+            del self.function_extensions[name]
+
+
+_paths = _Paths(strict=True)
+_completion = msgspec.json.Decoder(_Completion)
+
+
+def output_text(response: str) -> str:
+    """The text of a chat completion's first choice ("" where it is null); of anything else, the whole."""
+    try:
+        choices = _completion.decode(response).choices
+    except (msgspec.DecodeError, RecursionError):
+        return response
+    return (choices[0].message.content or "") if choices else response
+
+
+@lru_cache(maxsize=4096)
+def compiled(path: str) -> JSONPath | None:
+    """A path, ready to use; None if it is no JSONPath."""
+    try:
+        query = _paths.compile(path)
+    except JSONPathError:
+        return None
+    return query if isinstance(query, JSONPath) else None
+
+
+def parsed(text: str) -> Any:
+    """A JSON text. Raises `Unresolved`."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise Unresolved("what it names is not a JSON text") from None
+
+
+def select(path: str, value: Any) -> Any:
+    """What `path` finds: one match is the value, several are a list. Raises `Unresolved`."""
+    query = compiled(path)
+    if query is None:
+        raise Unresolved("its path is not a JSONPath")
+    try:
+        found = _matches(query, value)
+    except JSONPathError:
+        raise Unresolved("its path goes too deep") from None
+    if not found:
+        raise Unresolved("its path finds nothing")
+    if len(found) > MAX_MATCHES:
+        raise Unresolved(f"its path finds more than {MAX_MATCHES} values")
+    return found[0] if len(found) == 1 else found
+
+
+def as_text(value: Any) -> str:
+    """A value inside other text: strings as they are, else JSON; outputs with a blank line between them."""
+    if isinstance(value, Outputs):
+        return "\n\n".join(map(as_text, value))
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _matches(query: JSONPath, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        # The library would parse a string as JSON once more.
+        return [] if query.segments else [value]
+    return [match.obj for match in islice(query.finditer(value), MAX_MATCHES + 1)]
