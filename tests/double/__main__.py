@@ -21,7 +21,10 @@ async def serve(arguments: argparse.Namespace) -> None:
         delay=arguments.delay,
         pace=arguments.pace,
         bears=arguments.bears,
+        fails=arguments.fails,
+        seed=arguments.seed,
         forgetful=True,
+        booked=arguments.booked,
     )
     await provider.start(port=arguments.port)
     sys.stdout.write(json.dumps({"url": provider.url}) + "\n")
@@ -41,6 +44,9 @@ def main() -> None:
     parser.add_argument("--bears", type=int, default=0, help="calls at once before it becomes slow; 0: any number")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds between chunks")
+    parser.add_argument("--fails", type=float, default=0.0, help="the part of calls that end in status 500")
+    parser.add_argument("--seed", type=int, default=0, help="which of them")
+    parser.add_argument("--booked", action="store_true", help="keep a book of calls, to be read at /book")
     asyncio.run(serve(parser.parse_args()))
 
 

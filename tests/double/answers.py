@@ -16,6 +16,17 @@ MISHAPS = {
 }
 
 
+# A prompt that begins so is answered with the rest of it.
+SAY = "Say: "
+WORDS = ("Water", " boils", " at", " 100", " °C", ".")
+
+
+def words_for(body: dict[str, Any]) -> tuple[str, ...]:
+    """What is answered, in the pieces of a stream."""
+    asked = body["messages"][-1]["content"] if body["messages"] else None
+    return (asked.removeprefix(SAY),) if isinstance(asked, str) and asked.startswith(SAY) else WORDS
+
+
 def head(body: dict[str, Any]) -> dict[str, Any]:
     """What every answer and chunk begins with."""
     return {"id": "chatcmpl-double", "created": 1_700_000_000, "model": body.get("model")}

@@ -30,6 +30,7 @@ NOT_JSON_IN_STREAM = Step("not JSON in stream")
 NO_DONE = Step("no done")  # whole, but without [DONE]
 HANG_AFTER_DONE = Step("hang after done")  # whole, but the response does not end
 NO_USAGE = Step("no usage")
+FAULT = Step("refuse", 500)
 BAD_KEY = Step("refuse", 401, "invalid_api_key")
 OVERLOADED = Step("refuse", 503, "slow_down")
 NO_QUOTA = Step("refuse", 429, "insufficient_quota")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,11 +13,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.double.answers import MISHAPS, chunks, cut, head, prompt_tokens, refusal, send
+from tests.double.answers import MISHAPS, WORDS, chunks, cut, head, prompt_tokens, refusal, send, words_for
+from tests.double.book import Book, end, to_json
 from tests.double.metering import Account, Enforcement
-from tests.double.scripts import ANSWER, OVERLOADED, Step
-
-WORDS = ("Water", " boils", " at", " 100", " °C", ".")
+from tests.double.scripts import ANSWER, FAULT, OVERLOADED, Step
 
 
 @dataclass
@@ -39,13 +39,15 @@ class Seen:
 
 
 class Provider:
-    """Answers `WORDS` to every chat completion. A word is a token; a prompt's tokens are its words.
+    """Answers `WORDS` to a chat completion, or what it is told to say. A word is a token; a prompt's tokens are its
+    words.
 
     `key`: the only key accepted, if set. `rpm` and `tpm`: requests and tokens of each key in `window` seconds,
     enforced by a `bucket` or in windows of the clock; a call's tokens are reserved when it arrives, prompt and
     `max_tokens`, and are not given back unless it `refunds`. `delay` and `pace`: seconds before an answer and between
     its chunks. `bears`: so many calls at once are answered in that time; more make all slower, twice as many are
-    refused as too much. `forgetful`: `calls` are not kept, for millions of them.
+    refused as too much. `fails`: the part of calls that end in status 500, drawn by `seed`. `forgetful`: `calls` are
+    not kept, for millions of them; `booked`: what became of each is kept in `book` all the same.
     """
 
     def __init__(
@@ -60,7 +62,10 @@ class Provider:
         delay: float = 0.0,
         pace: float = 0.0,
         bears: int = 0,
+        fails: float = 0.0,
+        seed: int = 0,
         forgetful: bool = False,
+        booked: bool = False,
     ) -> None:
         self.key = key
         self.rpm = rpm
@@ -71,7 +76,11 @@ class Provider:
         self.delay = delay
         self.pace = pace
         self.bears = bears
+        self.fails = fails
         self.forgetful = forgetful
+        self.booked = booked
+        self.book = Book()
+        self._random = random.Random(seed)
         self.calls: list[Seen] = []
         self.tokens = 0
         self.running = 0
@@ -102,6 +111,7 @@ class Provider:
         app.router.add_post("/v1/chat/completions", self._completions)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/accounts", self._tell_accounts)
+        app.router.add_get("/book", self._tell_book)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -134,6 +144,9 @@ class Provider:
         }
         return web.json_response(told)
 
+    async def _tell_book(self, _request: web.Request) -> web.Response:
+        return web.json_response(body=to_json(self.book))
+
     def account(self, key: str = "") -> Account:
         """That of a key, with the limits that are set when it is first asked for."""
         if key not in self.accounts:
@@ -151,6 +164,20 @@ class Provider:
             async with self._arrived:
                 self.calls.append(seen)
                 self._arrived.notify_all()
+        if not self.booked:
+            return await self._serve(request, seen)
+        entry = self.book.begin(headers.get("x-client-request-id", ""), seen.key, time.time())
+        try:
+            response = await self._serve(request, seen)
+            await response.prepare(request)
+            await response.write_eof()
+        except (asyncio.CancelledError, ConnectionError):
+            end(entry, "cut off", time.time())
+            raise
+        end(entry, "answered" if response.status == 200 else "refused", time.time())
+        return response
+
+    async def _serve(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         self.running += 1
         try:
             response = await self._treat(request, seen)
@@ -165,7 +192,7 @@ class Provider:
     async def _treat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         if self._withheld is not None and seen.body["messages"] == self._withheld:
             await asyncio.Event().wait()
-        step = self._script.popleft() if self._script else ANSWER
+        step = self._script.popleft() if self._script else self._usual()
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
         account, reserved = self.account(seen.key), prompt_tokens(seen.body) + answer_tokens(seen.body)
@@ -187,9 +214,12 @@ class Provider:
             await asyncio.Event().wait()
         await asyncio.sleep(self._latency())
         if self.refunds:
-            account.give_back(time.monotonic(), answer_tokens(seen.body) - len(WORDS))
+            account.give_back(time.monotonic(), answer_tokens(seen.body) - len(words_for(seen.body)))
         streamed = step.kind == "stream" or (seen.body.get("stream") is True and step.kind != "plain")
         return await (self._stream(request, seen, step) if streamed else self._plain(request, seen, step))
+
+    def _usual(self) -> Step:
+        return FAULT if self.fails and self._random.random() < self.fails else ANSWER
 
     def _latency(self) -> float:
         crowd = self.running / self.bears if self.bears else 1.0
@@ -209,11 +239,12 @@ class Provider:
         }
 
     async def _plain(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
-        message = {"role": "assistant", "content": "".join(WORDS), "refusal": None}
+        said = words_for(seen.body)
+        message = {"role": "assistant", "content": "".join(said), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         answer = {**head(seen.body), "object": "chat.completion", "choices": [choice]}
         if step.kind != "no usage":
-            answer["usage"] = self._usage(seen.body, len(WORDS))
+            answer["usage"] = self._usage(seen.body, len(said))
         if step.kind != "drop":
             return web.json_response(answer, headers=self._limits(seen))
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "4096"})
@@ -224,7 +255,9 @@ class Provider:
     async def _stream(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream", **self._limits(seen)})
         await response.prepare(request)
-        words = WORDS[: len(WORDS) // 2] if step.kind in ("half stream", "drop") else WORDS
+        words = words_for(seen.body)
+        if step.kind in ("half stream", "drop"):
+            words = words[: len(words) // 2]
         for number, chunk in enumerate(chunks(seen.body, words)):
             if number:
                 await asyncio.sleep(self.pace)
@@ -245,7 +278,8 @@ class Provider:
         await send(response, {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         options = seen.body.get("stream_options") or {}
         if options.get("include_usage") and step.kind != "no usage":
-            await send(response, {**common, "choices": [], "usage": self._usage(seen.body, len(WORDS))})
+            usage = self._usage(seen.body, len(words_for(seen.body)))
+            await send(response, {**common, "choices": [], "usage": usage})
         if step.kind != "no done":
             await response.write(b"data: [DONE]\n\n")
         if step.kind == "hang after done":

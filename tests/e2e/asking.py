@@ -9,7 +9,7 @@ from typing import Any
 import openai
 from openai.types.chat import ChatCompletionChunk
 
-from tests.double.server import WORDS
+from tests.double.answers import WORDS
 from tests.fixtures.fleet import Fleet
 
 QUESTION: list[Any] = [{"role": "user", "content": "When does water boil?"}]

@@ -16,8 +16,9 @@ import pytest_asyncio
 from aiohttp import WSMsgType, web
 
 from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Outgoing, dead_letter_topic
+from tests.double.answers import WORDS
 from tests.double.scripts import HALF_STREAM, Step, refuse
-from tests.double.server import WORDS, Provider
+from tests.double.server import Provider
 from tests.fixtures.fleet import Fleet, Site
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-direct")]

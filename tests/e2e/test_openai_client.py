@@ -11,7 +11,8 @@ import openai
 import pytest
 import pytest_asyncio
 
-from tests.double.server import WORDS, Provider
+from tests.double.answers import WORDS
+from tests.double.server import Provider
 from tests.e2e.asking import ANSWER, QUESTION, ask, ask_in_stream, ask_many
 from tests.fixtures.fleet import Counts, Fleet, Site
 

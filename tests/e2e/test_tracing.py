@@ -18,8 +18,9 @@ import pytest_asyncio
 
 from bus.port import Outgoing
 from bus.topics import model_topic
+from tests.double.answers import WORDS
 from tests.double.scripts import refuse
-from tests.double.server import WORDS, Provider
+from tests.double.server import Provider
 from tests.e2e.asking import ANSWER, QUESTION, ask
 from tests.fixtures.collector import Collector, Told
 from tests.fixtures.fleet import PATIENCE, Fleet, Site, until

@@ -10,8 +10,9 @@ from typing import Any
 import openai
 import pytest
 
+from tests.double.answers import WORDS
 from tests.double.metering import Enforcement, Meter, go_duration
-from tests.double.server import WORDS, Provider
+from tests.double.server import Provider
 from workernode.limits.headers import duration
 
 MESSAGES: list[Any] = [{"role": "user", "content": "When does water boil?"}]

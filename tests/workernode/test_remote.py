@@ -10,7 +10,8 @@ import pytest
 from bus.messages import Usage
 from core.errors import ConfigurationError
 from tests.double import scripts
-from tests.double.server import WORDS, Provider
+from tests.double.answers import WORDS
+from tests.double.server import Provider
 from tests.workernode.chunks import Chunks
 from workernode.backends.base import Call
 from workernode.backends.remote import RemoteBackend, base_address
