@@ -14,10 +14,12 @@ from bench import local as local_bench
 from bench import memory as memory_bench
 from bench import streams as streams_bench
 from bench import worker as worker_bench
+from bench.graphcommands import app as graphs
 from bench.options import Bus, Json, One, OneBus, Which, numbers
 from core.errors import AgentOSError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(graphs)
 
 
 @app.command()

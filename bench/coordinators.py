@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from bench import report
-from bench.graphrun import PARTS, GraphRun, run_graphs
+from bench.graphrun import GraphRun, median_rate, rates_table, run_graphs
 from bench.graphs import BACKEND
 from bench.shapes import bag, diamond
 from bench.stage import BusName, Stage, fleet, say, stage
@@ -45,16 +44,5 @@ def _print(bus: BusName, runs: dict[int, list[GraphRun]], tasks: int, workers: i
         f"{tasks:,} diamonds of {TASK_NODES} no-op nodes on {bus}, submitted to the coordinators in turn; {workers} "
         "worker(s); medians; CPU in ms a node, all processes of a kind together\n"
     )
-    rates = {count: statistics.median(each.rate for each in several) for count, several in runs.items()}
-    first = next(iter(rates.values()))
-    rows = [
-        [
-            f"{count}",
-            rates[count],
-            f"{min(run.rate for run in each):,.0f} to {max(run.rate for run in each):,.0f}",
-            f"{rates[count] / first:.2f}",
-            *(f"{statistics.median(run.cpu_of(part) for run in each):.3f}" for part in PARTS),
-        ]
-        for count, each in runs.items()
-    ]
-    report.show(report.table(["coordinators", "nodes/s", "least to most", "of the first", *PARTS], rows))
+    of = {f"{count}": several for count, several in runs.items()}
+    report.show(rates_table("coordinators", of, "of the first", median_rate(next(iter(runs.values())))))

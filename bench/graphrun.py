@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-import msgspec
-
+from bench import report
 from bench.database import database
 from bench.processes import Meter
 from bench.shapes import Description
 from bench.stage import Fleet, Stage
 from core.errors import PartError
+from workload.client import Client
 
 AT_ONCE = 8
 RUN_SECONDS = 600.0
@@ -44,11 +44,10 @@ class GraphRun:
 
 
 def run_graphs(on: Stage, started: Fleet, way: str, descriptions: Sequence[Description]) -> GraphRun:
-    """Submits them to the fleet's coordinators in turn and waits for all. Raises `PartError`."""
+    """Submits them to the fleet's coordinators in turn and waits for all. Raises `PartError`, the client's errors."""
     nodes = sum(len(each["nodes"]) for each in descriptions)
-    bodies = [msgspec.json.encode(each) for each in descriptions]
     with Meter(on.pids() | started.pids()) as meter:
-        tasks = asyncio.run(_submit(started.gateways, bodies))
+        tasks = asyncio.run(_submit(started.gateways, descriptions))
         await_ends(on, started, tasks)
     must_be_whole(on, tasks, nodes)
     return GraphRun(way, tasks, nodes, meter.seconds, _by_part(meter.cpu))
@@ -82,31 +81,20 @@ def must_be_whole(on: Stage, tasks: Sequence[int], nodes: int) -> None:
         raise PartError(f"the fleet miscounted: {counts} instead of {expected}")
 
 
-async def _submit(gateways: Sequence[str], bodies: Sequence[bytes]) -> list[int]:
-    left = enumerate(bodies)
-    timeout = aiohttp.ClientTimeout(total=RUN_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        several = await asyncio.gather(*(_submitter(session, gateways, left) for _ in range(AT_ONCE)))
+async def _submit(gateways: Sequence[str], descriptions: Sequence[Description]) -> list[int]:
+    left = iter(descriptions)
+    several = await asyncio.gather(*(_submitter(gateways[each % len(gateways)], left) for each in range(AT_ONCE)))
     return [task for each in several for task in each]
 
 
-async def _submitter(
-    session: aiohttp.ClientSession, gateways: Sequence[str], left: Iterator[tuple[int, bytes]]
-) -> list[int]:
-    return [await submit(session, gateways[number % len(gateways)], body) for number, body in left]
+async def _submitter(gateway: str, left: Iterator[Description]) -> list[int]:
+    async with Client(gateway) as client:
+        return [task_number((await client.submit(each)).id) for each in left]
 
 
-async def submit(session: aiohttp.ClientSession, gateway: str, body: bytes, *, key: str = "") -> int:
-    """The task's number. `key`: makes a repeat the same task. Raises `PartError` where it is refused, aiohttp's
-    `ClientError` where nobody answers."""
-    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
-    async with session.post(gateway + "/v1/tasks", data=body, headers=headers) as response:
-        text = await response.read()
-        if response.status >= 500:
-            response.raise_for_status()
-        if response.status not in (200, 202):
-            raise PartError(f"a task was refused with {response.status}: {text[:300].decode(errors='replace')}")
-    return int(msgspec.json.decode(text)["id"].removeprefix("task_"))
+def task_number(task: str) -> int:
+    """The number in the store of a task's id."""
+    return int(task.removeprefix("task_"))
 
 
 def _by_part(cpu: dict[str, float]) -> dict[str, float]:
@@ -115,3 +103,24 @@ def _by_part(cpu: dict[str, float]) -> dict[str, float]:
         part = name.split("-")[0]
         parts[part] = parts.get(part, 0.0) + seconds
     return parts
+
+
+def rates_table(head: str, runs: Mapping[str, Sequence[GraphRun]], of: str, whole: float) -> str:
+    """A line for each way: medians of its runs. `of`: what the rate `whole`, which they are compared with, is."""
+    rows = [
+        [
+            way,
+            each[0].nodes,
+            median_rate(each),
+            f"{min(run.rate for run in each):,.0f} to {max(run.rate for run in each):,.0f}",
+            f"{median_rate(each) / whole:.2f}",
+            *(f"{statistics.median(run.cpu_of(part) for run in each):.3f}" for part in PARTS),
+        ]
+        for way, each in runs.items()
+    ]
+    return report.table([head, "nodes", "nodes/s", "least to most", of, *PARTS], rows)
+
+
+def median_rate(runs: Sequence[GraphRun]) -> float:
+    """Nodes a second."""
+    return statistics.median(each.rate for each in runs)

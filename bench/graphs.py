@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import report
 from bench.fleet import PREFETCH, SLOTS, fleet_round
-from bench.graphrun import PARTS, GraphRun, run_graphs
+from bench.graphrun import GraphRun, median_rate, rates_table, run_graphs
 from bench.processes import Process
 from bench.profiles import print_profile, read_profile
 from bench.shapes import Description, bag, chain, diamond, reduce
@@ -86,18 +86,7 @@ def _print(bus: BusName, runs: Sequence[GraphRun], plain: float) -> None:
         f"{len(of['bag'])} round(s); plain requests of the same run, submitted in batches: {plain:,.0f}/s; "
         "CPU in ms a node\n"
     )
-    rows = [
-        [
-            way,
-            each[0].nodes,
-            statistics.median(run.rate for run in each),
-            f"{min(run.rate for run in each):,.0f} to {max(run.rate for run in each):,.0f}",
-            f"{statistics.median(run.rate for run in each) / plain:.2f}",
-            *(f"{statistics.median(run.cpu_of(part) for run in each):.3f}" for part in PARTS),
-        ]
-        for way, each in of.items()
-    ]
-    report.show(report.table(["structure", "nodes", "nodes/s", "least to most", "of plain", *PARTS], rows) + "\n")
+    report.show(rates_table("structure", of, "of plain", plain) + "\n")
     for way in ("bag", "diamond", "reduce", "sequential"):
-        rate = statistics.median(run.rate for run in of[way])
+        rate = median_rate(of[way])
         report.show(report.goal(f"{way} on {bus} over {GOAL_RATE:,} nodes/s ({rate:,.0f})", met=rate > GOAL_RATE))

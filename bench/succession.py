@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import aiohttp
-import msgspec
-
 from bench import report
 from bench.database import database
-from bench.graphrun import await_ends, must_be_whole, run_graphs, submit
+from bench.graphrun import await_ends, must_be_whole, run_graphs, task_number
 from bench.graphs import BACKEND
 from bench.shapes import chain
 from bench.stage import BusName, Fleet, Stage, fleet, say, stage
+from workload.client import Client
 
 WARM_UP = 50
 LENGTH = 20
@@ -80,15 +78,15 @@ def _measure(on: Stage, bus: BusName, started: Fleet, steps: int, seconds: float
 
 async def _offer(started: Fleet, pace: float, seconds: float) -> list[int]:
     """Chains at even times, whatever becomes of those before: an open loop."""
-    body = msgspec.json.encode(chain(started.model, LENGTH))
+    description = chain(started.model, LENGTH)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+    async with Client(started.gateways[0]) as client, asyncio.TaskGroup() as group:
         submitted = []
         for number in range(max(2, int(pace * seconds))):
             await asyncio.sleep(began + number / pace - loop.time())
-            submitted.append(group.create_task(submit(session, started.gateways[0], body)))
-    return [each.result() for each in submitted]
+            submitted.append(group.create_task(client.submit(description)))
+    return [task_number(each.result().id) for each in submitted]
 
 
 def _steps(on: Stage, tasks: Sequence[int]) -> list[float]:
