@@ -17,7 +17,7 @@ from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.metrics import FOLDED, NODE_EVENTS, streamed
 from coordinator.tracing import Traces
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
-from store import Answer, Epoch, Folded, FoldOutcome, Store
+from store import Answer, Epoch, Fate, Folded, FoldOutcome, Store
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,16 @@ class Folder:
 
     async def _fold(self, results: Sequence[ResultMessage]) -> None:
         rows = [to_row(result, await self._response(result)) for result in results]
-        outcomes = await self._when_available(rows)
-        for outcome, number in Counter(outcomes).items():
+        fates = await self._when_available(rows)
+        for outcome, number in Counter(fate.outcome for fate in fates).items():
             FOLDED.labels(outcome.name.lower()).inc(number)
-        for result, row, outcome in zip(results, rows, outcomes, strict=True):
-            if outcome is FoldOutcome.FOLDED and row.task_id is not None:
+        for result, row, fate in zip(results, rows, fates, strict=True):
+            if fate.outcome is FoldOutcome.FOLDED and row.task_id is not None:
                 self._on_answer(row.task_id, Answer(row.result, row.response))
                 _time_per_token(result)
             await self._drop_blobs(result)
 
-    async def _when_available(self, rows: Sequence[Folded]) -> list[FoldOutcome]:
+    async def _when_available(self, rows: Sequence[Folded]) -> list[Fate]:
         while True:
             try:
                 return await self._store.fold(rows)

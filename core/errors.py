@@ -13,7 +13,8 @@
     ├── StoreError
     │   ├── StoreUnavailable        Postgres cannot be reached now
     │   ├── NotFound                no such row
-    │   └── StaleEpoch              an older owner tried to write
+    │   ├── StaleEpoch              an older owner tried to write
+    │   └── TaskClosed              the task has ended and changes no more
     ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
     ├── NotNow                      a node is not to make a call now, another may (`workernode.errors`)
     ├── LeaseLost                   another worker may have the message by now (`workernode.errors`)
@@ -85,3 +86,7 @@ class NotFound(StoreError):
 
 class StaleEpoch(StoreError):
     """An older owner tried to write over a newer one."""
+
+
+class TaskClosed(StoreError):
+    """The task has ended; nothing changes it any more."""

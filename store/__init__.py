@@ -1,8 +1,25 @@
-"""Postgres: documents, tasks, progress; ledger, inbox, outbox; epochs enforced by the statements themselves."""
+"""Postgres: documents, tasks, progress; ledger, inbox, outbox; graphs and their owners; epochs, which the statements
+themselves enforce.
+"""
 
+from store.graph_records import (
+    Accepted,
+    Dispatch,
+    EventRow,
+    Finish,
+    InFlight,
+    NewTask,
+    NodeRow,
+    OwnedTask,
+    Peer,
+    TaskRow,
+    TaskState,
+    UserRow,
+)
 from store.records import (
     Answer,
     Epoch,
+    Fate,
     Folded,
     FoldOutcome,
     KnownModel,
@@ -15,15 +32,28 @@ from store.records import (
 from store.store import Store
 
 __all__ = [
+    "Accepted",
     "Answer",
+    "Dispatch",
     "Epoch",
+    "EventRow",
+    "Fate",
+    "Finish",
     "FoldOutcome",
     "Folded",
+    "InFlight",
     "KnownModel",
+    "NewTask",
+    "NodeRow",
     "OutboxRow",
+    "OwnedTask",
+    "Peer",
     "Progress",
     "Store",
     "Submission",
     "Submitted",
     "Task",
+    "TaskRow",
+    "TaskState",
+    "UserRow",
 ]

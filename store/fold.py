@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from store.clean import columns, place
 from store.pool import Pool
-from store.records import Answer, Epoch, Folded, FoldOutcome
+from store.records import Answer, Epoch, Fate, Folded, FoldOutcome
 
 # How it keeps its word:
 # - `fresh` remembers the events. Of two folds with the same event the second waits here for the first, then gets
@@ -15,6 +16,9 @@ from store.records import Answer, Epoch, Folded, FoldOutcome
 # - `winner` is the largest epoch of each node in this batch, and the earliest of that. Its sort needs all of
 #   `fresh`, so every inbox row is locked before the first progress row: two folds take locks in one order.
 # - `written` is the rule of epochs: a first result is kept, a strictly newer one replaces.
+# - Only a dispatch forgets a result (store/dispatching.py): a failed one, for the node's next attempt. Should another
+#   run of the earlier attempt's request end after that, its result is a first one again: it is kept. The later
+#   attempt's is then late; or replaces it, if that left under a newer epoch. One result stands either way.
 # - A document's number is drawn before it is known whether its result is kept; the document is written only then.
 FOLD = """
 with input as materialized (
@@ -35,25 +39,28 @@ with input as materialized (
 ), event as materialized (
     select distinct on (event_id) input.* from input join fresh using (event_id) order by event_id, position
 ), known as materialized (
-    select task_id from tasks where task_id = any($5::bigint[]) order by task_id for key share
+    select task_id, state is not null as graph from tasks where task_id = any($5::bigint[])
+    order by task_id for key share
 ), winner as materialized (
     select distinct on (task_id, node_id) event.*,
            case when response is not null then nextval('documents_doc_id_seq') end as doc_id
     from event join known using (task_id) where final and node_id is not null
     order by task_id, node_id, global_epoch desc, regional_epoch desc, position
 ), written as (
-    insert into progress (task_id, node_id, global_epoch, regional_epoch, result, event_id, doc_id)
+    insert into progress (task_id, node_id, global_epoch, regional_epoch, result, event_id, doc_id, outcome)
     select task_id, node_id, global_epoch, regional_epoch,
-           coalesce('{"document":' || doc_id || result, result), event_id, doc_id
+           coalesce('{"document":' || doc_id || result, result), event_id, doc_id, outcome
     from winner
     on conflict (task_id, node_id) do update
     set global_epoch = excluded.global_epoch, regional_epoch = excluded.regional_epoch, result = excluded.result,
-        event_id = excluded.event_id, doc_id = excluded.doc_id
+        event_id = excluded.event_id, doc_id = excluded.doc_id, outcome = excluded.outcome,
+        settled_at = excluded.settled_at, xid = excluded.xid
     where (progress.global_epoch, progress.regional_epoch) < (excluded.global_epoch, excluded.regional_epoch)
-    returning event_id
+    returning event_id, doc_id
 ), responses as (
     insert into documents (doc_id, doc_type, doc_content, task_id)
-    select doc_id, 'response', response, task_id from winner join written using (event_id) where doc_id is not null
+    select written.doc_id, 'response', response, task_id
+    from winner join written using (event_id) where written.doc_id is not null
 ), attempts as (
     insert into ledger (
         request_id, event_id, task_id, node_id, model, node, node_type, outcome, status, prompt_tokens,
@@ -66,7 +73,7 @@ with input as materialized (
     from event where reached_provider
     on conflict do nothing
 )
-select position, known.task_id is not null as known, written.event_id is not null as written
+select position, coalesce(graph, false), doc_id, known.task_id is not null, written.event_id is not null
 from event left join known using (task_id) left join written using (event_id)
 """
 
@@ -87,17 +94,17 @@ class Fold:
 
     _pool: Pool
 
-    async def fold(self, batch: Sequence[Folded]) -> list[FoldOutcome]:
+    async def fold(self, batch: Sequence[Folded]) -> list[Fate]:
         """Folds result events, each exactly once however often it comes, in this batch or another.
 
         The outcome is as if the batch's events came one after the other, those of newer epochs first.
         """
         events = list(batch)
         rows = await self._pool.fetch(FOLD, *columns(events))
-        seen = {position - 1: (known, written) for position, known, written in rows}
-        refused = [place(events[at]) for at, (known, written) in seen.items() if known and not written]
+        seen = {position - 1: row for position, *row in rows}
+        refused = [place(events[at]) for at, (_, _, known, written) in seen.items() if known and not written]
         standing = await self._standing([node for node in refused if node])
-        return [_outcome(event, seen.get(at), standing) for at, event in enumerate(events)]
+        return [_fate(event, seen.get(at), standing) for at, event in enumerate(events)]
 
     async def answers(self, task_ids: Sequence[int]) -> dict[int, Answer]:
         """The answers of those tasks, of one node each, that have a result."""
@@ -112,14 +119,20 @@ class Fold:
         return {(task_id, node_id): Epoch(*epoch) for task_id, node_id, *epoch in rows}
 
 
-def _outcome(event: Folded, seen: tuple[bool, bool] | None, standing: dict[tuple[int, str], Epoch]) -> FoldOutcome:
-    """`seen`: is its task known, was it written; None if the event was folded before."""
-    node = place(event)
+def _fate(event: Folded, seen: Sequence[Any] | None, standing: dict[tuple[int, str], Epoch]) -> Fate:
+    """`seen`: is its task a graph, the response's number, is its task known, was it written; None if the event was
+    folded before.
+    """
     if seen is None:
-        return FoldOutcome.DUPLICATE
+        return Fate(FoldOutcome.DUPLICATE)
+    graph, document, known, written = seen
+    return Fate(_outcome(event, known, written, standing), graph, document)
+
+
+def _outcome(event: Folded, known: bool, written: bool, standing: dict[tuple[int, str], Epoch]) -> FoldOutcome:
+    node = place(event)
     if not event.final or node is None:
         return FoldOutcome.LEDGER_ONLY
-    known, written = seen
     if not known:
         return FoldOutcome.UNKNOWN_TASK
     if written:

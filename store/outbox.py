@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from store.pool import Pool
 from store.records import Epoch, OutboxRow, Submission, Submitted
@@ -32,15 +33,34 @@ select task_id, doc_id, outbox_id from input order by position
 
 PUBLISHED = "delete from outbox where outbox_id = any($1::bigint[])"
 
-CLAIM = """
-with due as (
-    select outbox_id from outbox where claimed_until <= now() order by outbox_id limit $2 for update skip locked
+# What has its result or belongs to a graph that has ended need not leave.
+NEEDED = """
+not exists (select from progress where task_id = {row}.task_id and node_id = {row}.node_id)
+and exists (select from tasks where task_id = {row}.task_id and coalesce(state, 'open') = 'open')
+"""
+
+# A row for each that was due; without an envelope where it was dropped.
+CLAIM = f"""
+with due as materialized (
+    select outbox_id, task_id, node_id from outbox
+    where claimed_until <= now() order by outbox_id limit $2 for update skip locked
+), needed as materialized (
+    select outbox_id from due where {NEEDED.format(row="due")}
+), dropped as (
+    delete from outbox where outbox_id = any(array(select outbox_id from due except select outbox_id from needed))
 ), claimed as (
     update outbox set claimed_by = $1, claimed_until = now() + $3::float8 * interval '1 second'
-    from due where outbox.outbox_id = due.outbox_id returning outbox.*
+    where outbox_id = any(array(select outbox_id from needed)) returning outbox.*
+), message as (
+    select claimed.*, doc_content from claimed join documents using (doc_id)
 )
-select outbox_id, claimed.task_id, node_id, global_epoch, regional_epoch, topic, subscription, envelope, doc_content
-from claimed join documents using (doc_id) order by outbox_id
+select outbox_id, message.task_id, message.node_id, global_epoch, regional_epoch, topic, subscription, envelope,
+       doc_content, extract(epoch from created_at)::float8
+from due left join message using (outbox_id) order by outbox_id
+"""
+
+UNFOLDED = f"""
+select outbox_id from outbox where outbox_id = any($1::bigint[]) and {NEEDED.format(row="outbox")}
 """
 
 
@@ -63,12 +83,22 @@ class Outbox:
         await self._pool.fetch(PUBLISHED, outbox_ids)
 
     async def claim_outbox(self, owner: str, *, limit: int, lease_seconds: float) -> list[OutboxRow]:
-        """Takes over messages whose owner let its lease run out, oldest first; two owners never get the same."""
-        rows = await self._pool.fetch(CLAIM, owner, limit, lease_seconds)
-        return [
-            OutboxRow(number, task, node, Epoch(region, proxy), *rest)
-            for number, task, node, region, proxy, *rest in rows
-        ]
+        """Takes over messages whose owner let its lease run out, oldest first; two owners never get the same.
+
+        Those whose node has its result, or whose graph has ended, are forgotten. Empty: none is left.
+        """
+        while rows := await self._pool.fetch(CLAIM, owner, limit, lease_seconds):
+            if claimed := [_row(*row) for row in rows if row["envelope"] is not None]:
+                return claimed
+        return []
+
+    async def unfolded(self, outbox_ids: Sequence[int]) -> set[int]:
+        """Those of these messages that are still there and needed, by the rule of `claim_outbox`."""
+        return {row["outbox_id"] for row in await self._pool.fetch(UNFOLDED, outbox_ids)}
+
+
+def _row(outbox_id: int, task_id: int, node_id: str, region: int, proxy: int, *rest: Any) -> OutboxRow:
+    return OutboxRow(outbox_id, task_id, node_id, Epoch(region, proxy), *rest)
 
 
 def _columns(batch: Sequence[Submission]) -> list[list[object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,10 @@ from core.errors import AgentOSError, ConfigurationError, StoreError, StoreUnava
 CONNECT_SECONDS = 10.0
 # A server that hangs must not hang its callers for ever. No statement here should take a hundredth of it.
 STATEMENT_SECONDS = 60.0
+
+# Postgres keeps the plan of a statement that was first run when the tables were small. Every statement here has its
+# index, and is to use it from the first row on; and none is worth compiling.
+PLANNING = {"enable_seqscan": "off", "jit": "off"}
 
 # SQLSTATE: connection lost, only reading (a standby), deadlock, no connection or memory left, shutdown or start-up.
 UNAVAILABLE = ("08", "25006", "40", "53", "57P")
@@ -35,10 +40,12 @@ class Pool:
     """Connections in autocommit: each statement is a transaction of its own."""
 
     def __init__(self, url: str, size: int) -> None:
-        # asyncpg reads the address itself, so that it means the same here as to every tool on libpq.
+        self._url = url
+        self._own: asyncpg.Connection | None = None
+        self._own_turn = asyncio.Lock()
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=lambda: asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS),
+            async_creator=self._connect,
             isolation_level="AUTOCOMMIT",
             pool_size=size,
             max_overflow=0,
@@ -63,9 +70,36 @@ class Pool:
             rows: list[Any] = await driver.fetch(statement, *arguments)
             return rows
 
+    async def fetch_own(self, statement: str, *arguments: Any) -> list[Any]:
+        """Runs a statement on a connection that is used for nothing else and stays open: what a session of Postgres
+        holds, it holds until `release_own` or the end of the process. After it was lost, on a new one.
+        """
+        async with self._own_turn:
+            try:
+                if self._own is None or self._own.is_closed():
+                    self._own = await self._connect()
+                rows: list[Any] = await self._own.fetch(statement, *arguments)
+            except FOREIGN as error:
+                raise named(error) from None
+            return rows
+
+    async def release_own(self) -> None:
+        """Closes that connection."""
+        async with self._own_turn:
+            if self._own is not None:
+                own, self._own = self._own, None
+                own.terminate()
+
     async def close(self) -> None:
         """Closes every connection. A second close does nothing."""
+        await self.release_own()
         await self._engine.dispose()
+
+    async def _connect(self) -> asyncpg.Connection:
+        # asyncpg reads the address itself, so that it means the same here as to every tool on libpq.
+        return await asyncpg.connect(
+            self._url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS, server_settings=PLANNING
+        )
 
 
 def _refuse_closed(connection: Any, *_: object) -> None:

@@ -66,7 +66,10 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class OutboxRow(msgspec.Struct, frozen=True):
-    """A message that has been committed and, as far as the store knows, not published."""
+    """A message that has been committed and, as far as the store knows, not published.
+
+    `created_at`: when it was committed, Unix seconds by the store's clock; 0 where that was just now.
+    """
 
     outbox_id: int
     task_id: int
@@ -76,6 +79,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
     subscription: str
     envelope: str
     body: str
+    created_at: float = 0.0
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +125,16 @@ class FoldOutcome(Enum):
     STALE = "stale"  # the node has a result of a newer epoch: ledger only
     UNKNOWN_TASK = "unknown task"  # no such task, or no longer: ledger only
     LEDGER_ONLY = "ledger only"  # settles no node: retried, or not a task's
+
+
+class Fate(msgspec.Struct, frozen=True):
+    """What a fold did with an event. `graph`: its task is a graph, so its owner wants to know; false where the event
+    was folded before. `document`: the response's number, where the result was kept and has one.
+    """
+
+    outcome: FoldOutcome
+    graph: bool = False
+    document: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Self
 
 from store.database import Database
+from store.dispatching import Dispatching
 from store.fold import Fold
+from store.graphs import Graphs
 from store.models import Models
 from store.outbox import Outbox
+from store.ownership import Ownership
 from store.pool import Pool
+from store.reading import Reading
 
 
-class Store(Database, Outbox, Fold, Models):
+class Store(Database, Outbox, Fold, Models, Graphs, Dispatching, Ownership, Reading):
     """A connection to the store. Every method raises `StoreUnavailable` where Postgres cannot be reached."""
 
     def __init__(self, pool: Pool) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -18,16 +19,35 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    desc,
     func,
+    text,
 )
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
         "fk": "%(table_name)s_%(column_0_name)s_fkey",
         "ck": "%(table_name)s_%(constraint_name)s_check",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
     }
 )
+
+
+class Xid8(UserDefinedType[int]):
+    """The number of a transaction. Rows below the oldest transaction under way are all there (store/reading.py)."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Its name in Postgres."""
+        return "xid8"
+
+
+# SQLAlchemy does not know it when it compares tables with migrations.
+ischema_names["xid8"] = Xid8
 
 
 def _number(name: str) -> Column[int]:
@@ -46,6 +66,14 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+def _moment(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True))
+
+
+def _xid() -> Column[int]:
+    return Column("xid", Xid8, nullable=False, server_default=func.pg_current_xact_id())
+
+
 def _task(*, nullable: bool = False) -> Column[int]:
     return Column("task_id", BigInteger, ForeignKey("tasks.task_id", ondelete="CASCADE"), nullable=nullable)
 
@@ -55,6 +83,17 @@ def _epochs() -> tuple[Column[int], Column[int], CheckConstraint]:
     return _count("global_epoch"), _count("regional_epoch"), check
 
 
+users = Table(
+    "users",
+    metadata,
+    _number("user_id"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("weight", Double, nullable=False, server_default="1"),
+    CheckConstraint("weight > 0", name="weight"),
+)
+
+# `state` and all after it: of a graph; null for a task that is none, which no index here contains.
+# `xid`: the transaction in which it ended.
 tasks = Table(
     "tasks",
     metadata,
@@ -64,6 +103,55 @@ tasks = Table(
     *_epochs(),
     _text("task_description"),
     _now("created_at"),
+    Column("state", Text),
+    Column("region", Text),
+    Column("owner", Text),
+    Column("priority", Integer),
+    _moment("deadline"),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    _moment("finished_at"),
+    Column("summary", Text),
+    Column("xid", Xid8),
+    Index(
+        "tasks_idempotency_key",
+        *("user_id", "idempotency_key"),
+        unique=True,
+        postgresql_where=text("idempotency_key is not null"),
+    ),
+    Index(
+        "tasks_waiting",
+        *("user_id", desc("priority"), "task_id"),
+        postgresql_where=text("state = 'open' and owner is null"),
+    ),
+    Index("tasks_owned", "owner", "task_id", postgresql_where=text("state = 'open'")),
+    Index("tasks_by_state", "state", "task_id", postgresql_where=text("state is not null")),
+    Index("tasks_by_user", "user_id", "state", "task_id", postgresql_where=text("state is not null")),
+)
+
+# Who may own tasks. `lock`: held in Postgres by its process for as long as that lives (store/ownership.py).
+# `lease_until`: minus infinity once it was taken for dead.
+coordinators = Table(
+    "coordinators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("region"),
+    Column("lock", Integer, Identity(), nullable=False),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+    Column("renewed_at", DateTime(timezone=True), nullable=False),
+)
+
+# The last dispatch of each node of a graph.
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("task_id", BigInteger, ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
+    Column("node_id", Text, primary_key=True),
+    _text("request_id"),
+    _text("model"),
+    Column("attempt", Integer, nullable=False),
+    _now("dispatched_at"),
+    _xid(),
 )
 
 # `task_id`: the request or a response of a task, which goes when the task goes. Others stand alone.
@@ -77,7 +165,8 @@ documents = Table(
     Index("documents_task_id", "task_id"),
 )
 
-# `event_id`: the attempt that won, null where an owner wrote the result. `doc_id`: its response.
+# `event_id`: the attempt that won, null where an owner wrote the result. `doc_id`: its response. `outcome`: what
+# `result` says of it, null where that was written without one. `xid`: of the last write.
 progress = Table(
     "progress",
     metadata,
@@ -87,6 +176,9 @@ progress = Table(
     _text("result"),
     Column("event_id", Text),
     Column("doc_id", BigInteger),
+    Column("outcome", Text),
+    _now("settled_at"),
+    _xid(),
 )
 
 inbox = Table("inbox", metadata, Column("event_id", Text, primary_key=True), _now("folded_at"))
@@ -134,6 +226,7 @@ outbox = Table(
     Column("doc_id", BigInteger, ForeignKey("documents.doc_id", ondelete="CASCADE"), nullable=False),
     _text("claimed_by"),
     Column("claimed_until", DateTime(timezone=True), nullable=False),
+    _now("created_at"),
     Index("outbox_task_id", "task_id"),
     Index("outbox_doc_id", "doc_id"),
     Index("outbox_claimed_until", "claimed_until"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from store import Epoch, Folded, Submission
+from store import Epoch, Folded, FoldOutcome, Store, Submission
 
 SUBMISSION = Submission(
     user_id=1,
@@ -56,6 +56,11 @@ def event(**changes: Any) -> Folded:
         "finished_at": 1_700_000_001.5,
     }
     return Folded(**(values | changes))
+
+
+async def outcomes(store: Store, batch: Sequence[Folded]) -> list[FoldOutcome]:
+    """What folding does with each event."""
+    return [fate.outcome for fate in await store.fold(batch)]
 
 
 @asynccontextmanager

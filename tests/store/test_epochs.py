@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import StaleEpoch
 from store import Epoch, FoldOutcome, Store
-from tests.store.helpers import event
+from tests.store.helpers import event, outcomes
 
 EPOCHS = [Epoch(*pair) for pair in itertools.product(range(6), range(6))]
 Write = Callable[[Epoch], Awaitable[None]]
@@ -65,7 +65,7 @@ async def test_of_concurrent_folds_and_owners_the_newest_stays_whole(store: Stor
             pair = {"global_epoch": epoch.global_epoch, "regional_epoch": epoch.regional_epoch}
             await store.save_progress(task_id, "n", text(epoch), **pair)
             return
-        (outcome,) = await store.fold([event(task_id=task_id, epoch=epoch, result=text(epoch))])
+        (outcome,) = await outcomes(store, [event(task_id=task_id, epoch=epoch, result=text(epoch))])
         if outcome is FoldOutcome.STALE:
             raise StaleEpoch
 
@@ -77,10 +77,10 @@ async def test_of_concurrent_folds_and_owners_the_newest_stays_whole(store: Stor
 @pytest.mark.parametrize("rounds", range(3))
 async def test_a_deletion_among_writers_ends_without_a_row_or_a_deadlock(store: Store, rounds: int) -> None:
     task_ids = [await store.create_task(1, "chat", "{}") for _ in range(20)]
-    folds = [store.fold([event(task_id=task_id) for task_id in random.sample(task_ids, 20)]) for _ in range(4)]
+    folds = [outcomes(store, [event(task_id=task_id) for task_id in random.sample(task_ids, 20)]) for _ in range(4)]
     deletions = [store.delete_task(task_id) for task_id in random.sample(task_ids, 20)]
-    outcomes = await asyncio.gather(*folds, *deletions)
-    assert {outcome for fold in outcomes[:4] for outcome in fold or ()} <= {
+    told = await asyncio.gather(*folds, *deletions)
+    assert {outcome for fold in told[:4] for outcome in fold or ()} <= {
         FoldOutcome.FOLDED,
         FoldOutcome.LATE,
         FoldOutcome.UNKNOWN_TASK,

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from core.errors import NotFound, StaleEpoch
 from store import Epoch, Store
-from tests.store.helpers import event
+from tests.store.helpers import event, outcomes
 from tests.store.model import Model
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Comparison(RuleBasedStateMachine):
         batch = [
             event(**each | {"event_id": self.name + each["event_id"], "request_id": self.name}) for each in drawn
         ]
-        assert self.run(self.store.fold(batch)) == self.model.fold(batch)
+        assert self.run(outcomes(self.store, batch)) == self.model.fold(batch)
 
     @rule(task=consumes(tasks))
     def delete_task(self, task: int) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -25,7 +26,9 @@ async def test_a_submission_is_a_task_a_document_and_a_message(store: Store, sto
 
 async def test_a_claimed_message_is_the_one_that_was_submitted(store: Store) -> None:
     (submitted,) = await store.submit([replace(ABANDONED, epoch=Epoch(2, 3))])
-    assert await store.claim_outbox("other", limit=9, lease_seconds=60) == [
+    (row,) = await store.claim_outbox("other", limit=9, lease_seconds=60)
+    assert abs(row.created_at - time.time()) < 60
+    assert [row] == [
         OutboxRow(
             outbox_id=submitted.outbox_id,
             task_id=submitted.task_id,
@@ -35,6 +38,7 @@ async def test_a_claimed_message_is_the_one_that_was_submitted(store: Store) -> 
             subscription=SUBMISSION.subscription,
             envelope=SUBMISSION.envelope,
             body=SUBMISSION.body,
+            created_at=row.created_at,
         )
     ]
 
