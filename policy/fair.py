@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 
 # Entries of the heap that are no longer true, beyond as many as there are true ones, before it is made anew.
 STALE = 64
@@ -25,10 +26,12 @@ class FairShares:
 
     Charge what a call should cost when it leaves, and the difference, which may be negative, when its cost is known:
     a user that is charged only afterwards would have every slot until then. Two users that both wait all the time
-    differ in what they have had, divided by their weights, by at most the dearest charge.
+    differ in what they have got meanwhile, divided by their weights, by less than two of the dearest calls.
 
-    A user that waits for nothing saves nothing up: it comes back at the counter of the least of those who wait, if
-    its own is below; where nobody waits, at the counter of the last who did. Ties: who has waited longer.
+    A user that waits for nothing saves nothing up: it comes back at the counter of the least of those who wait, or
+    at that of the last who was served, if its own is below. (The paper has the first alone. Then users who come
+    without end, each for one call, are before everybody who has had a call already, for ever.)
+    Ties: who has waited longer.
     """
 
     def __init__(self) -> None:
@@ -36,7 +39,8 @@ class FairShares:
         self._heap: list[tuple[float, int, int]] = []
         self._tickets = itertools.count()
         self._waiting = 0
-        self._last = 0.0
+        self._level = 0.0
+        self._taken: int | None = None
 
     @property
     def counters(self) -> dict[int, float]:
@@ -51,14 +55,15 @@ class FairShares:
         """The user has had so much, or so much less than was charged."""
         account = self._account(user)
         account.counter += tokens / account.weight
+        if user == self._taken:
+            self._level, self._taken = account.counter, None
         if account.ticket is not None:
             self._enter(user, account)
 
     def arrive(self, user: int) -> None:
         """The user waits, from now on."""
-        account = self._account(user)
-        least = self.least()
-        account.counter = max(account.counter, self._last if least is None else self._accounts[least].counter)
+        account, least = self._account(user), self._least()
+        account.counter = max(account.counter, self._level, -math.inf if least is None else least[0])
         self._waiting += account.ticket is None
         self._enter(user, account)
 
@@ -67,13 +72,17 @@ class FairShares:
         account = self._account(user)
         self._waiting -= account.ticket is not None
         account.ticket = None
-        self._last = account.counter
 
-    def least(self) -> int | None:
-        """Who is next of those who wait."""
+    def take(self) -> int | None:
+        """Who is next of those who wait. The first that it is charged with then is what it takes now."""
+        least = self._least()
+        self._taken = None if least is None else least[2]
+        return self._taken
+
+    def _least(self) -> tuple[float, int, int] | None:
         while self._heap and not self._true(self._heap[0]):
             heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        return self._heap[0] if self._heap else None
 
     def _account(self, user: int) -> _Account:
         return self._accounts.get(user) or self._accounts.setdefault(user, _Account())

@@ -59,7 +59,8 @@ class Line:
     """Ready nodes of one model. With `shares` the user that has had least goes first, and what it has is ordered by
     rank; without, all is ordered by rank.
 
-    Whoever takes a node charges its user (see `FairShares`). Every operation is O(log n), amortised.
+    Whoever takes a node charges its user before the next is taken (see `FairShares`). Every operation is O(log n),
+    amortised.
     """
 
     def __init__(self, order: Order, shares: FairShares | None) -> None:
@@ -93,7 +94,7 @@ class Line:
 
     def pop(self) -> tuple[int, str] | None:
         """Takes the next: the number of its task, and its name."""
-        user = self._shares.least()
+        user = self._shares.take()
         if user is None:
             return None
         backlog = self._backlogs[user]

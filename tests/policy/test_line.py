@@ -38,7 +38,8 @@ class Naive:
     counters: dict[int, float] = field(default_factory=dict)
     tickets: dict[int, int] = field(default_factory=dict)
     ticket: int = 0
-    last: float = 0.0
+    level: float = 0.0
+    taken: int | None = None
 
     def waiting(self) -> set[int]:
         return {self.user(task) for task, _, _ in self.nodes}
@@ -51,8 +52,8 @@ class Naive:
         self.offers[offer.task] = offer
         user = self.user(offer.task)
         if user not in waiting:
-            least = min((self.counters.get(each, 0.0) for each in waiting), default=self.last)
-            self.counters[user] = max(self.counters.get(user, 0.0), least)
+            least = min((self.counters.get(each, 0.0) for each in waiting), default=self.level)
+            self.counters[user] = max(self.counters.get(user, 0.0), self.level, least)
             self.stand(user)
         self.nodes.append((offer.task, node, length))
 
@@ -71,20 +72,16 @@ class Naive:
         mine = [each for each in self.nodes if self.user(each[0]) == user]
         taken = min(mine, key=lambda each: (rank(self.order, self.offers[each[0]]), -each[2]))
         self.nodes.remove(taken)
-        self.ended(user)
+        self.taken = user
         return taken[:2]
 
     def drop(self, task: int) -> None:
-        if any(each[0] == task for each in self.nodes):
-            self.nodes = [each for each in self.nodes if each[0] != task]
-            self.ended(self.user(task))
-
-    def ended(self, user: int) -> None:
-        if user not in self.waiting():
-            self.last = self.counters.get(user, 0.0)
+        self.nodes = [each for each in self.nodes if each[0] != task]
 
     def charge(self, user: int, tokens: float) -> None:
         self.counters[user] = self.counters.get(user, 0.0) + tokens
+        if user == self.taken:
+            self.level, self.taken = self.counters[user], None
         if user in self.waiting():
             self.stand(user)
 
