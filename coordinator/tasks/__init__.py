@@ -1,0 +1,1 @@
+"""Task graphs at work: descriptions, what may run next, dispatch, ownership, the API."""

@@ -77,18 +77,16 @@ def parsed(text: str) -> Any:
 
 def select(path: str, value: Any) -> Any:
     """What `path` finds: one match is the value, several are a list. Raises `Unresolved`."""
-    query = compiled(path)
-    if query is None:
-        raise Unresolved("its path is not a JSONPath")
-    try:
-        found = _matches(query, value)
-    except JSONPathError:
-        raise Unresolved("its path goes too deep") from None
+    found = _matches(path, value)
     if not found:
         raise Unresolved("its path finds nothing")
-    if len(found) > MAX_MATCHES:
-        raise Unresolved(f"its path finds more than {MAX_MATCHES} values")
     return found[0] if len(found) == 1 else found
+
+
+def select_list(path: str, value: Any) -> Any:
+    """The list at `path`; of a path that may find many values (RFC 9535: no singular query), all of them."""
+    query = compiled(path)
+    return select(path, value) if query is None or query.singular_query() else _matches(path, value)
 
 
 def as_text(value: Any) -> str:
@@ -98,8 +96,17 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _matches(query: JSONPath, value: Any) -> list[Any]:
+def _matches(path: str, value: Any) -> list[Any]:
+    query = compiled(path)
+    if query is None:
+        raise Unresolved("its path is not a JSONPath")
     if isinstance(value, str):
         # The library would parse a string as JSON once more.
         return [] if query.segments else [value]
-    return [match.obj for match in islice(query.finditer(value), MAX_MATCHES + 1)]
+    try:
+        found = [match.obj for match in islice(query.finditer(value), MAX_MATCHES + 1)]
+    except JSONPathError:
+        raise Unresolved("its path goes too deep") from None
+    if len(found) > MAX_MATCHES:
+        raise Unresolved(f"its path finds more than {MAX_MATCHES} values")
+    return found
