@@ -20,6 +20,7 @@ from bus.messages import Control, RequestMessage
 from bus.port import Bus
 from bus.topics import control_channel, model_subscription, model_topic
 from coordinator.answering import answer
+from coordinator.envelope import envelope_of
 from coordinator.exchange import Exchange
 from coordinator.metrics import WAITING, duration, requests
 from coordinator.models import Models
@@ -140,7 +141,7 @@ class Completions:
             node_id=NODE_ID,
             topic=topic,
             subscription=model_subscription(chat.model),
-            envelope=_without_data(envelope),
+            envelope=envelope_of(envelope),
             body=body.decode(),
             owner=self._relay.owner,
             lease_seconds=LEASE_SECONDS,
@@ -157,6 +158,7 @@ class Completions:
             subscription=submission.subscription,
             envelope=submission.envelope,
             body=submission.body,
+            created_at=now,
         )
         self._aside(self._relay.publish(row, span), "publish")
 
@@ -181,9 +183,3 @@ class Completions:
 
 
 _NO_STORE = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")
-
-
-def _without_data(envelope: RequestMessage) -> str:
-    """The envelope's JSON; the relay adds `task` and `data`."""
-    fields = msgspec.structs.asdict(envelope)
-    return msgspec.json.encode({name: value for name, value in fields.items() if name != "data" and value}).decode()

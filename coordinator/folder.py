@@ -10,11 +10,13 @@ from functools import partial
 
 import msgspec
 
-from bus.messages import NodeEvent, ResultMessage, decode_event
+from bus.messages import NodeEvent, ResultMessage, TaskRef, decode_event
 from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.metrics import FOLDED, NODE_EVENTS, streamed
+from coordinator.noderesult import NodeResult
+from coordinator.tasks.news import Settled
 from coordinator.tracing import Traces
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
 from store import Answer, Epoch, Fate, Folded, FoldOutcome, Store
@@ -26,18 +28,22 @@ PREFETCH = 1000
 BATCH = 500
 PAUSE_SECONDS = 0.5
 
-# Called for every node that has its result now.
+# Called for every request's task that has its answer now, and with the nodes of graphs that have their results.
 OnAnswer = Callable[[int, Answer], None]
+OnSettled = Callable[[list[Settled]], None]
 
 
 class Folder:
     """Consumes the result topic. `received`: deliveries so far. `idle`: it waits for more."""
 
-    def __init__(self, bus: Bus, store: Store, topic: str, on_answer: OnAnswer, traces: Traces) -> None:
+    def __init__(
+        self, bus: Bus, store: Store, topic: str, *, on_answer: OnAnswer, on_settled: OnSettled, traces: Traces
+    ) -> None:
         self._bus = bus
         self._store = store
         self._topic = topic
         self._on_answer = on_answer
+        self._on_settled = on_settled
         self._traces = traces
         self.received = 0
         self.idle = True
@@ -81,11 +87,17 @@ class Folder:
         fates = await self._when_available(rows)
         for outcome, number in Counter(fate.outcome for fate in fates).items():
             FOLDED.labels(outcome.name.lower()).inc(number)
+        settled: list[Settled] = []
         for result, row, fate in zip(results, rows, fates, strict=True):
-            if fate.outcome is FoldOutcome.FOLDED and row.task_id is not None:
-                self._on_answer(row.task_id, Answer(row.result, row.response))
+            if fate.outcome is FoldOutcome.FOLDED and result.task is not None:
                 _time_per_token(result)
+                if fate.graph:
+                    settled.append(_settled(result, result.task, fate.document))
+                else:
+                    self._on_answer(result.task.task_id, Answer(row.result, row.response))
             await self._drop_blobs(result)
+        if settled:
+            self._on_settled(settled)
 
     async def _when_available(self, rows: Sequence[Folded]) -> list[Fate]:
         while True:
@@ -110,6 +122,18 @@ class Folder:
             for reference in (result.request_ref, result.response_ref):
                 if reference is not None:
                     await patiently(partial(self._bus.drop_blob, reference), f"event {result.event_id}, folded")
+
+
+def _settled(result: ResultMessage, task: TaskRef, document: int | None) -> Settled:
+    told = NodeResult(
+        outcome=result.outcome,
+        status=result.status,
+        usage=result.usage,
+        estimated=result.estimated,
+        error=result.error,
+        document=document,
+    )
+    return Settled(task.task_id, task.node_id, result.request_id, told)
 
 
 def _time_per_token(result: ResultMessage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,16 +12,22 @@ from starlette.routing import Mount, Route
 
 from coordinator.completion import Completions
 from coordinator.models import Models
-from coordinator.openai import model_object, unknown_model
+from coordinator.openai import RequestRefused, model_object, unknown_model
+from coordinator.tasks.description import DescriptionRefused
+from coordinator.tasks.refusals import description_refused
 from core.errors import AgentOSError
 from core.loopwatch import LoopWatch
 from core.probes import probes
 
 
 def gateway_app(
-    completions: Completions, models: Models, ready: Callable[[], Awaitable[None]], watch: LoopWatch
+    completions: Completions,
+    models: Models,
+    tasks: Sequence[Route],
+    ready: Callable[[], Awaitable[None]],
+    watch: LoopWatch,
 ) -> Starlette:
-    """The ASGI application. `ready`, `watch`: see `core.probes`."""
+    """The ASGI application. `tasks`: routes of the API of tasks. `ready`, `watch`: see `core.probes`."""
 
     async def list_models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [model_object(model) for model in await models.all()]})
@@ -38,6 +44,7 @@ def gateway_app(
         Route("/chat/completions", completions, methods=["POST"]),
         Route("/models", list_models),
         Route("/models/{name:path}", one_model),
+        *tasks,
     ]
     return Starlette(
         routes=[
@@ -45,19 +52,34 @@ def gateway_app(
             Mount("/api/v1", routes=api),
             *probes(ready, watch),
         ],
-        exception_handlers={HTTPException: _http_error, AgentOSError: _our_error},
+        exception_handlers={
+            HTTPException: _http_error,
+            RequestRefused: _refused,
+            DescriptionRefused: _description_refused,
+            AgentOSError: _our_error,
+        },
     )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = {
-        404: f"There is no {request.url.path} here; POST /v1/chat/completions and GET /v1/models are.",
+        404: f"There is no {request.url.path} here; /v1/chat/completions, /v1/models and /v1/tasks are.",
         405: f"{request.method} is not a method of {request.url.path}.",
     }.get(status, "The request could not be served.")
     return JSONResponse(
         {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, status
     )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestRefused)
+    return JSONResponse({"error": error.error}, error.status)
+
+
+async def _description_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DescriptionRefused)
+    return await _refused(request, description_refused(error))
 
 
 async def _our_error(_: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ from coordinator.gateway import gateway_app
 from coordinator.models import Models
 from coordinator.relay import Relay
 from coordinator.settings import CoordinatorSettings
+from coordinator.tasks.service import TaskService
 from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiters
 from core import http, log, telemetry
@@ -79,8 +80,16 @@ async def _serve(
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     waiters = Waiters()
     models = Models(bus, store, lambda model: waiters.end_all(Ending.UNAVAILABLE, model))
-    relay = Relay(bus, store, name, traces)
-    folder = Folder(bus, store, settings.res_topic_name, waiters.take_folded, traces)
+    relay = Relay(bus, store, name, settings.res_topic_name, traces)
+    tasks = TaskService(settings, process=name, store=store, bus=bus, relay=relay, models=models, traces=traces)
+    folder = Folder(
+        bus,
+        store,
+        settings.res_topic_name,
+        on_answer=waiters.take_folded,
+        on_settled=lambda settled: tasks.newsroom.tell(settled=settled),
+        traces=traces,
+    )
     channel = reply_channel(name)
 
     async def ready() -> None:
@@ -102,7 +111,7 @@ async def _serve(
     replies = await bus.listen(channel, lambda payload: _take_frames(waiters, payload))
     notices = await models.start()
     expect = partial(watch.liveness.expect, silence=SILENCE_SECONDS)
-    async with asyncio.TaskGroup() as group:
+    async with tasks.joined(), asyncio.TaskGroup() as group:
         sides = [
             group.create_task(folder.run(), name="fold"),
             group.create_task(relay.sweep(expect("the sweep of the outbox")), name="sweep"),
@@ -112,8 +121,9 @@ async def _serve(
             group.create_task(
                 _watch_fold(bus, settings.res_topic_name, folder, watch.liveness), name="watch of the fold"
             ),
+            *(group.create_task(side, name=side_name) for side_name, side in tasks.sides(expect).items()),
         ]
-        app = gateway_app(completions, models, ready, watch)
+        app = gateway_app(completions, models, tasks.routes(), ready, watch)
         async with http.serving(app, listener, grace=settings.grace_seconds):
             host, port = listener.getsockname()[:2]
             logger.info("coordinator %s; gateway on http://%s:%d/v1", name, host, port)

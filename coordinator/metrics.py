@@ -42,6 +42,14 @@ NODE_EVENTS = Counter("agentos_node_events", "Workers that told of an outage or 
 FROM_STORE = Counter("agentos_gateway_answers_from_store", "Answers whose frames were lost.")
 INTERRUPTED = Counter("agentos_gateway_interrupted", "Streams that ended by name because frames were lost.")
 
+SUBMITTED = Counter("agentos_tasks_submitted", "Task graphs taken.")
+FINISHED = Counter("agentos_tasks_finished", "Task graphs that have ended, by how.", ["state"])
+OWNED = Gauge("agentos_tasks_owned", "Task graphs that this coordinator owns.")
+DISPATCHED = Counter("agentos_nodes_dispatched", "Nodes of task graphs whose dispatch was committed.")
+TAKEN_OVER = Counter("agentos_tasks_taken_over", "Task graphs whose owner had died.")
+REFUSED = Counter("agentos_refused_writes", "Writes of an owner that the store refused by its epoch.", ["write"])
+STEPPED_DOWN = Counter("agentos_stepped_down", "Times that this coordinator lost its lease.")
+
 # Models that programs outside name on the result topic, and those that providers say they are.
 _models, _response_models = Names(1000), Names(100)
 

@@ -26,6 +26,7 @@ GONE_SECONDS = 16.0
 
 class _Worker(NamedTuple):
     available: bool
+    slots: int
     held: int
     heard_at: float
 
@@ -72,6 +73,14 @@ class Models:
             del workers[node]
         return not workers or any(worker.available for worker in workers.values())
 
+    def slots(self) -> dict[str, int]:
+        """How many calls the workers that can serve, as far as they have told lately, can make at once; by model."""
+        since = time.monotonic() - GONE_SECONDS
+        return {
+            model: sum(each.slots for each in workers.values() if each.available and each.heard_at > since)
+            for model, workers in self._workers.items()
+        }
+
     async def all(self) -> list[KnownModel]:
         """Every model, by name."""
         await self._remember()
@@ -115,7 +124,7 @@ class Models:
         if notice.leaving:
             workers.pop(notice.node, None)
             return
-        workers[notice.node] = _Worker(notice.available, notice.held, time.monotonic())
+        workers[notice.node] = _Worker(notice.available, notice.slots, notice.held, time.monotonic())
         if not self.serves(notice.model) and not any(worker.held for worker in workers.values()):
             self._unserved(notice.model)
         self._heard[notice.model] = notice.node_type

@@ -7,7 +7,9 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from bus.topics import RESULT_TOPIC
+from coordinator.tasks.prices import prices_of
 from core.settings import Settings, known_as
+from policy.order import Order
 
 
 class CoordinatorSettings(Settings):
@@ -24,10 +26,20 @@ class CoordinatorSettings(Settings):
     port: int = known_as("PORT", default=8081, ge=0, le=65535, description="Port of the gateway; 0: any.")
     request_timeout_seconds: float = Field(default=600, gt=0, description="Longest wait for an answer.")
     max_body_bytes: int = Field(default=32 << 20, ge=1024, description="Largest request body.")
+    max_task_nodes: int = Field(default=100_000, ge=1, description="Most nodes of a task graph.")
+    region: str = Field(default="default", min_length=1, description="Tasks go to other regions last.")
+    dispatch_order: Order = Field(
+        default="srtf", description="Which task of a user goes first: fcfs, srtf (least remaining work), deadline."
+    )
+    prices: str = Field(
+        default="",
+        description='Models\' prices, for budgets: {"model": [prompt, completion]}, dollars for a million tokens.',
+    )
     grace_seconds: float = Field(default=30, ge=0, description="Time to answer open requests after SIGTERM.")
 
     @model_validator(mode="after")
     def _one_bus(self) -> Self:
         if bool(self.pulsar_url) == bool(self.bus_url):
             raise ValueError("set one of PULSAR_URL (pulsar://host:6650) and AGENTOS_BUS_URL (postgresql://…)")
+        prices_of(self.prices)  # raises ConfigurationError
         return self

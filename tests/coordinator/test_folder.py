@@ -14,6 +14,7 @@ from bus.messages import MISSING, NodeEvent, ResultMessage, TaskRef, Usage
 from bus.port import DEAD_LETTER_SUBSCRIPTION, REASON_PROPERTY, Bus, Outgoing, dead_letter_topic
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.folder import Folder
+from coordinator.tasks.news import Settled
 from coordinator.tracing import Traces
 from core.errors import BlobMissing
 from core.spans import NO_TRACING
@@ -31,8 +32,16 @@ class Road:
         self.bus = bus
         self.store = store
         self.answers: asyncio.Queue[tuple[int, Answer]] = asyncio.Queue()
+        self.settled: asyncio.Queue[list[Settled]] = asyncio.Queue()
         traces = Traces(NO_TRACING, "postgresql")
-        self.folder = Folder(bus, store, TOPIC, lambda task, answer: self.answers.put_nowait((task, answer)), traces)
+        self.folder = Folder(
+            bus,
+            store,
+            TOPIC,
+            on_answer=lambda task, answer: self.answers.put_nowait((task, answer)),
+            on_settled=self.settled.put_nowait,
+            traces=traces,
+        )
 
     async def publish(self, *bodies: bytes) -> None:
         publisher = await self.bus.publisher(TOPIC, batching=True)

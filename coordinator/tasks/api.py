@@ -1,0 +1,228 @@
+"""The HTTP API of tasks: reads requests, asks the store, tells the dispatcher."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from coordinator.metrics import SUBMITTED
+from coordinator.models import Models
+from coordinator.tasks import refusals
+from coordinator.tasks.board import Board
+from coordinator.tasks.description import Description, decode, encode, parse, revise
+from coordinator.tasks.dispatcher import Dispatcher
+from coordinator.tasks.events import events
+from coordinator.tasks.graph import Graph, NodeStatus
+from coordinator.tasks.incoming import body_of, count_of, key_of, number_of, state_of
+from coordinator.tasks.loading import load
+from coordinator.tasks.news import Newsroom
+from coordinator.tasks.ownership import Ownership
+from coordinator.tasks.prices import Prices
+from coordinator.tasks.outputs import output_text
+from coordinator.tasks.stopping import Stopping
+from coordinator.tasks.views import TASK, etag, node_object, task_object
+from core.batcher import Batcher
+from core.errors import NotFound, StaleEpoch, TaskClosed
+from store import Accepted, NewTask, Store, TaskRow, TaskState
+
+LARGEST_PAGE = 100
+EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class TaskApi:
+    """Whatever a request has wrong is refused by `RequestRefused` or `DescriptionRefused`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        models: Models,
+        board: Board,
+        dispatcher: Dispatcher,
+        ownership: Ownership,
+        newsroom: Newsroom,
+        stopping: Stopping,
+        prices: Prices,
+        max_body_bytes: int,
+        max_nodes: int,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._board = board
+        self._dispatcher = dispatcher
+        self._ownership = ownership
+        self._newsroom = newsroom
+        self._stopping = stopping
+        self._prices = prices
+        self._max_body_bytes = max_body_bytes
+        self._max_nodes = max_nodes
+        self._submit: Batcher[NewTask, Accepted] = Batcher(store.submit_tasks, max_size=200, in_flight=2)
+
+    def routes(self) -> list[Route]:
+        """Under `/v1`."""
+        return [
+            Route("/tasks", self._create, methods=["POST"]),
+            Route("/tasks", self._list, methods=["GET"]),
+            Route("/tasks/{task}", self._read, methods=["GET"]),
+            Route("/tasks/{task}", self._revise, methods=["PATCH"]),
+            Route("/tasks/{task}", self._cancel, methods=["DELETE"]),
+            Route("/tasks/{task}/events", self._events, methods=["GET"]),
+            Route("/tasks/{task}/nodes/{node}", self._node, methods=["GET"]),
+        ]
+
+    async def _create(self, request: Request) -> Response:
+        body = await body_of(request, self._max_body_bytes)
+        key = key_of(request)
+        description = parse(body, max_nodes=self._max_nodes)
+        await self._check(description)
+        deadline = None if description.deadline_seconds is None else time.time() + description.deadline_seconds
+        owner = self._ownership.name if self._board.room() else None
+        accepted = await self._submit.submit(
+            NewTask(
+                user=description.user,
+                description=encode(description),
+                fingerprint=hashlib.sha256(body).hexdigest(),
+                region=self._ownership.region,
+                priority=description.priority,
+                deadline=deadline,
+                idempotency_key=key,
+                owner=owner,
+            )
+        )
+        if not accepted.same:
+            raise refusals.key_reused()
+        if accepted.fresh:
+            SUBMITTED.inc()
+            if owner is not None:
+                self._dispatcher.take(accepted.task_id)
+        return await self._answer(accepted.task_id, 202 if accepted.fresh else 200, nodes=True)
+
+    async def _list(self, request: Request) -> Response:
+        query = request.query_params
+        limit = count_of(request, "limit", 20, LARGEST_PAGE)
+        before = number_of(query["after"], TASK) if "after" in query else None
+        rows = await self._store.tasks(query.get("user"), state_of(request), before, limit + 1)
+        data = [task_object(row, decode(row.description), None, nodes=False) for row in rows[:limit]]
+        last = data[-1]["id"] if data else None
+        return JSONResponse({"object": "list", "data": data, "has_more": len(rows) > limit, "last_id": last})
+
+    async def _read(self, request: Request) -> Response:
+        nodes = request.query_params.get("nodes", "true") != "false"
+        return await self._answer(_task_of(request), 200, nodes=nodes)
+
+    async def _node(self, request: Request) -> Response:
+        row = await self._row(_task_of(request))
+        graph = await self._graph(row)
+        node_id = request.path_params["node"]
+        view = next((node for node in graph.nodes() if node.id == node_id), None)
+        if view is None:
+            raise refusals.not_found(f"node {node_id[:100]!r} in this task")
+        told = node_object(view)
+        if view.document is not None:
+            response = (await self._store.responses([view.document])).get(view.document, "")
+            told |= {"output": output_text(response), "response": _json(response)}
+        return JSONResponse(told)
+
+    async def _revise(self, request: Request) -> Response:
+        task_id = _task_of(request)
+        body = await body_of(request, self._max_body_bytes)
+        seen = request.headers.get("if-match", "").strip('"')
+        while True:
+            row = await self._row(task_id)
+            if seen and seen != etag(row):
+                raise refusals.epoch_stale(etag(row))
+            standing = decode(row.description)
+            description = revise(standing, body, max_nodes=self._max_nodes)
+            await self._check(description, known=standing)
+            if description == standing:
+                break
+            try:
+                await self._store.revise(task_id, row.epoch, encode(description))
+            except StaleEpoch:
+                continue  # somebody else was first: on top of that, unless the client says otherwise
+            except TaskClosed as error:
+                raise refusals.task_closed(str(error)) from None
+            self._newsroom.tell(changed=[task_id])
+            break
+        return await self._answer(task_id, 200, nodes=True)
+
+    async def _cancel(self, request: Request) -> Response:
+        task_id = _task_of(request)
+        try:
+            self._stopping.stop(await self._store.cancel(task_id))
+        except NotFound:
+            raise refusals.not_found(f"task {TASK}{task_id}") from None
+        self._newsroom.tell(changed=[task_id])
+        return await self._answer(task_id, 200, nodes=True)
+
+    async def _events(self, request: Request) -> Response:
+        row = await self._row(_task_of(request))
+        stream = events(self._store, self._newsroom, row.task_id, request.headers.get("last-event-id", ""))
+        # The first part before the headers: a cursor that is wrong is refused with a status.
+        try:
+            first = await anext(stream, b"")
+        except NotFound:
+            raise refusals.bad_cursor() from None
+        return StreamingResponse(_with(first, stream), media_type="text/event-stream", headers=EVENTS)
+
+    async def _check(self, description: Description, known: Description | None = None) -> None:
+        """Refuses models that nobody has served, and a budget in money for a model without a price."""
+        seen = {node.model for node in known.nodes} if known is not None else set()
+        priced = description.budget is not None and description.budget.money is not None
+        for number, node in enumerate(description.nodes):
+            if node.model in seen:
+                continue
+            seen.add(node.model)
+            if not await self._models.knows(node.model):
+                raise refusals.unknown_model(node.model, f"/nodes/{number}/model")
+            if priced and node.model not in self._prices:
+                raise refusals.no_price(node.model, f"/nodes/{number}/model")
+
+    async def _answer(self, task_id: int, status: int, *, nodes: bool) -> Response:
+        row = await self._row(task_id)
+        graph = await self._graph(row) if nodes or row.state is TaskState.OPEN else None
+        told = task_object(row, decode(row.description), graph, nodes=nodes)
+        return JSONResponse(told, status, headers={"etag": f'"{etag(row)}"'})
+
+    async def _graph(self, row: TaskRow) -> Graph:
+        graph, _ = (await load(self._store, [(row.task_id, row.description)]))[row.task_id]
+        if graph.state is None and row.state in _STOPPED:
+            graph.stop(_STOPPED[row.state])
+        return graph
+
+    async def _row(self, task_id: int) -> TaskRow:
+        try:
+            return await self._store.task(task_id)
+        except NotFound:
+            raise refusals.not_found(f"task {TASK}{task_id}") from None
+
+
+_STOPPED = {
+    TaskState.FAILED: NodeStatus.SKIPPED,
+    TaskState.CANCELLED: NodeStatus.CANCELLED,
+    TaskState.EXPIRED: NodeStatus.EXPIRED,
+}
+
+
+def _task_of(request: Request) -> int:
+    return number_of(request.path_params["task"], TASK)
+
+
+def _json(response: str) -> Any:
+    try:
+        return msgspec.json.decode(response)
+    except msgspec.DecodeError:
+        return response
+
+
+async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part

@@ -1,0 +1,98 @@
+"""Everything that a coordinator needs for task graphs, put together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from starlette.routing import Route
+
+from bus.port import Bus
+from coordinator.metrics import OWNED
+from coordinator.models import Models
+from coordinator.relay import Relay
+from coordinator.settings import CoordinatorSettings
+from coordinator.tasks.api import TaskApi
+from coordinator.tasks.board import Board
+from coordinator.tasks.departures import Departures
+from coordinator.tasks.dispatcher import Dispatcher
+from coordinator.tasks.documents import DocumentApi
+from coordinator.tasks.news import Newsroom
+from coordinator.tasks.ownership import Ownership
+from coordinator.tasks.prices import prices_of
+from coordinator.tasks.stopping import Stopping
+from coordinator.tracing import Traces
+from core.liveness import Beat
+from store import Store
+
+
+class TaskService:
+    """One coordinator's. `newsroom`: where the fold tells which nodes have their results."""
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        *,
+        process: str,
+        store: Store,
+        bus: Bus,
+        relay: Relay,
+        models: Models,
+        traces: Traces,
+    ) -> None:
+        prices = prices_of(settings.prices)
+        board = Board(process, settings.dispatch_order)
+        self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())
+        self.newsroom = Newsroom(bus, process, lambda: not self._ownership.alone)
+        self._departures = Departures(store, relay, traces)
+        self._stopping = Stopping(bus)
+        self._dispatcher = Dispatcher(
+            store=store,
+            board=board,
+            ownership=self._ownership,
+            newsroom=self.newsroom,
+            departures=self._departures,
+            stopping=self._stopping,
+            slots=models.slots,
+            prices=prices,
+        )
+        self._api = TaskApi(
+            store=store,
+            models=models,
+            board=board,
+            dispatcher=self._dispatcher,
+            ownership=self._ownership,
+            newsroom=self.newsroom,
+            stopping=self._stopping,
+            prices=prices,
+            max_body_bytes=settings.max_body_bytes,
+            max_nodes=settings.max_task_nodes,
+        )
+        self._documents = DocumentApi(store, settings.max_body_bytes)
+        OWNED.set_function(lambda: len(board))
+
+    def routes(self) -> list[Route]:
+        """Under `/v1`."""
+        return [*self._api.routes(), *self._documents.routes()]
+
+    @contextlib.asynccontextmanager
+    async def joined(self) -> AsyncIterator[None]:
+        """Owns tasks and hears of them; at the end others take the tasks over. Raises `StoreUnavailable`."""
+        await self._ownership.join()
+        listening = await self.newsroom.listen()
+        try:
+            yield
+        finally:
+            await self._departures.drain()
+            self._stopping.close()
+            await self._ownership.leave()
+            await self.newsroom.drain()
+            await listening.close()
+
+    def sides(self, expect: Callable[[str], Beat]) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs until it is cancelled, by name."""
+        return {
+            "lease": self._ownership.keep(expect("the lease of tasks")),
+            "dispatcher": self._dispatcher.run(expect("the dispatcher of tasks")),
+        }
