@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
+from agentos import tasks_cli
+from agentos.all_settings import settings_of
 from agentos.up_settings import UpSettings, state_directory
 from coordinator.settings import CoordinatorSettings
 from core.errors import AgentOSError, ConfigurationError
-from core.settings import Settings, load
 from workernode.settings import WorkerSettings
 
-ALL_SETTINGS = (WorkerSettings, CoordinatorSettings, UpSettings)
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
 
@@ -33,6 +33,7 @@ dlq = typer.Typer(
     help="Dead letters: messages that were given up (PULSAR_URL or AGENTOS_BUS_URL).", no_args_is_help=True
 )
 app.add_typer(dlq, name="dlq")
+app.add_typer(tasks_cli.app)
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -41,13 +42,6 @@ StateDir = Annotated[Path | None, typer.Option("--state-dir", metavar="DIR", hel
 LettersOf = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or res-topic for results.")]
 LetterIds = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="As `dlq show` prints them.")]
 AllLetters = Annotated[bool, typer.Option("--all", help="Every letter that is there now.")]
-
-SettingsClass = TypeVar("SettingsClass", bound=Settings)
-
-
-def settings_of(cls: type[SettingsClass], config: Path | None, **overrides: Any) -> SettingsClass:
-    """Settings from options, environment and file. Raises `ConfigurationError`."""
-    return load(cls, file=config, also_known=ALL_SETTINGS, **overrides)
 
 
 @app.command()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import typer
 
 from agentos.dlq import Letter, Summary, Tell, Work, box_of, drop, look, replay, summaries
+from agentos.printing import print_json, print_table, time_text
 from agentos.progress import Progress
 from agentos.up_settings import UpSettings
 from bus.connect import connect
@@ -32,9 +31,9 @@ def run_list(settings: UpSettings, *, as_json: bool) -> int:
     """Returns the exit code, as all do. Raises `BusError`."""
     found = _on_bus(settings, summaries)
     if as_json:
-        _print_json([asdict(each) for each in found])
+        print_json([asdict(each) for each in found])
     elif found:
-        _print_table(("NAME", "LETTERS", "OLDEST"), map(_summary_row, found))
+        print_table(("NAME", "LETTERS", "OLDEST"), map(_summary_row, found))
     else:
         typer.echo("no dead letters")
     return 0
@@ -44,7 +43,7 @@ def run_show(settings: UpSettings, name: str, *, limit: int, body: bool, as_json
     """`body`: prompts are private, so they are shown where asked for only."""
     letters = _on_bus(settings, lambda bus: look(bus, box_of(name), limit))
     if as_json:
-        _print_json([_letter_json(letter, body=body) for letter in letters])
+        print_json([_letter_json(letter, body=body) for letter in letters])
     elif not letters:
         typer.echo(f"no dead letters of {name}")
     elif body:
@@ -52,7 +51,7 @@ def run_show(settings: UpSettings, name: str, *, limit: int, body: bool, as_json
             typer.echo("  ".join(_letter_row(letter)))
             typer.echo(letter.body.decode(errors="replace"))
     else:
-        _print_table(("ID", "TIME", "ATTEMPTS", "CRASHES", "BYTES", "REASON"), map(_letter_row, letters))
+        print_table(("ID", "TIME", "ATTEMPTS", "CRASHES", "BYTES", "REASON"), map(_letter_row, letters))
     return 0
 
 
@@ -121,30 +120,15 @@ def _on_bus(settings: UpSettings, action: Callable[[Bus], Awaitable[Result]]) ->
 
 
 def _summary_row(summary: Summary) -> tuple[str, ...]:
-    return summary.name, str(summary.count), _time(summary.oldest)
+    return summary.name, str(summary.count), time_text(summary.oldest)
 
 
 def _letter_row(letter: Letter) -> tuple[str, ...]:
     counts = ("-" if count is None else str(count) for count in (letter.attempts, letter.crashes))
-    return letter.id, _time(letter.time), *counts, str(letter.size), " ".join(letter.reason.split())
+    return letter.id, time_text(letter.time), *counts, str(letter.size), " ".join(letter.reason.split())
 
 
 def _letter_json(letter: Letter, *, body: bool) -> dict[str, object]:
     shown = asdict(letter)
     del shown["body"]
     return shown | ({"body": letter.body.decode(errors="replace")} if body else {})
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -12,6 +12,11 @@ class Progress:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._status = self._console.status("") if self._console.is_terminal else None
 
+    @property
+    def moves(self) -> bool:
+        """It is a moving line, which may change as often as it likes."""
+        return self._status is not None
+
     def step(self, text: str) -> None:
         """What is being done now."""
         if self._status is None:

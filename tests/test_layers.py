@@ -41,8 +41,12 @@ PURE = [
     "workernode/resources.py",
     "workernode/slotsearch.py",
     "workernode/stream.py",
+    "workload/arrivals.py",
     "workload/errors.py",
+    "workload/events.py",
     "workload/graph.py",
+    "workload/report.py",
+    "workload/shapes.py",
     "workload/sse.py",
 ]
 IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}

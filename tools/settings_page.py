@@ -12,6 +12,7 @@ from agentos.up_settings import UpSettings
 from coordinator.settings import CoordinatorSettings
 from core.settings import Settings
 from workernode.settings import WorkerSettings
+from workload.settings import ClientSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
@@ -24,6 +25,7 @@ PARTS: list[tuple[str, type[Settings]]] = [
     ("`agentos worker`, `WorkerNode.py`", WorkerSettings),
     ("`agentos coordinator`", CoordinatorSettings),
     ("`agentos up`, `start.sh`", UpSettings),
+    ("`agentos submit`, `tasks`, `task`, `cancel`, `load`, `synthetic`", ClientSettings),
 ]
 
 

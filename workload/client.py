@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
@@ -18,7 +18,9 @@ import msgspec
 
 from workload.door import Door, Lost, Trying
 from workload.errors import GatewayRefused, TaskFailed
+from workload.events import Event, Tally
 from workload.graph import Graph, description_of, text_of
+from workload.progress import Bar
 from workload.settings import DEFAULT_URL
 from workload.sse import Parser
 
@@ -38,61 +40,39 @@ class Document(NamedTuple):
         return f"${{{{ document:{self.id.removeprefix('doc_')} }}}}"
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a node, or of the whole task where `node` is None. `cursor`: where to go on after it.
-
-    `name`: `node.completed`, `task.failed`, …; `document` holds the response; `at`: Unix time in seconds.
-    """
-
-    cursor: str = ""
-    name: str = ""
-    task: str
-    node: str | None = None
-    status: str
-    document: str | None = None
-    usage: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    at: Any = None
-
-    @property
-    def last(self) -> bool:
-        """The task has ended."""
-        return self.name.startswith("task.")
-
-
 class Client:
     """`urls`: one gateway, or several of one system, separated by commas.
 
     A lost connection is no failure: requests are made again for `patience` seconds. All methods raise
-    `GatewayUnavailable` after that, and `GatewayRefused` where the gateway says no.
+    `GatewayUnavailable` after that, and `GatewayRefused` where the gateway says no. `door`: for other requests.
     """
 
     def __init__(self, urls: str = DEFAULT_URL, *, patience: float = 30.0) -> None:
-        self._door = Door(urls, patience)
+        self.door = Door(urls, patience)
 
     async def __aenter__(self) -> Self:
-        await self._door.open()
+        await self.door.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._door.close()
+        await self.door.close()
 
     async def submit(self, graph: Graph | Mapping[str, Any], *, key: str | None = None) -> Task:
         """The task is durable when this returns. `key`: the same key again is the same task; else one of its own."""
         body = msgspec.json.encode(description_of(graph))
-        answer = await self._door.ask("POST", "/v1/tasks", body, {"Idempotency-Key": key or uuid.uuid4().hex})
-        return Task(self._door, answer.json()["id"])
+        answer = await self.door.ask("POST", "/v1/tasks", body, {"Idempotency-Key": key or uuid.uuid4().hex})
+        return Task(self.door, answer.json()["id"])
 
     def task(self, id: str) -> Task:
         """A task that was submitted before. Asks nobody."""
-        return Task(self._door, id)
+        return Task(self.door, id)
 
     async def tasks(self, *, user: str = "", status: str = "", limit: int = 20) -> list[dict[str, Any]]:
         """Task objects without their nodes, the newest first."""
         asked = {"user": user, "status": status, "limit": min(limit, 100)}
         found: list[dict[str, Any]] = []
         while True:
-            page = (await self._door.ask("GET", "/v1/tasks?" + _query(asked))).json()
+            page = (await self.door.ask("GET", "/v1/tasks?" + _query(asked))).json()
             found += page["data"]
             if len(found) >= limit or not page["has_more"]:
                 return found[:limit]
@@ -100,12 +80,12 @@ class Client:
 
     async def models(self) -> dict[str, str]:
         """Models that are known: name → what serves it, as `agentos-mock`."""
-        answer = await self._door.ask("GET", "/v1/models")
+        answer = await self.door.ask("GET", "/v1/models")
         return {each["id"]: each["owned_by"] for each in answer.json()["data"]}
 
     async def upload(self, content: str) -> Document:
         """Keeps data of any size for bodies to refer to. After a lost connection a copy that nobody uses may stay."""
-        answer = await self._door.ask("POST", "/v1/documents", content.encode())
+        answer = await self.door.ask("POST", "/v1/documents", content.encode())
         return Document(answer.json()["id"])
 
 
@@ -144,7 +124,7 @@ class Task:
         """The task object after it. One that has ended stays as it is."""
         return (await self._door.ask("DELETE", self._path)).json()
 
-    async def events(self, after: str = "") -> AsyncIterator[Event]:
+    async def events(self, after: str = "") -> AsyncGenerator[Event, None]:
         """What happens, from the start or `after` a cursor, until the task has ended; each event once.
 
         Goes on where it was when a connection is lost, also at another gateway.
@@ -167,21 +147,24 @@ class Task:
             await trying.again(lost)
             ended = (await self.look(nodes=False))["status"] in ENDED
 
-    async def ended(self) -> dict[str, Any]:
-        """Waits for the task's end; its object. Raises `TaskFailed` where it has not completed."""
-        async for _ in self.events():
+    async def ended(self, *, progress: bool = False) -> dict[str, Any]:
+        """Waits for the task's end; its object. Raises `TaskFailed` where it has not completed.
+
+        `progress`: shows a bar meanwhile, on a terminal.
+        """
+        async for _ in watched(self) if progress else self.events():
             pass
         task = await self.look()
         if task["status"] != "completed":
             raise TaskFailed(task)
         return task
 
-    async def result(self, *nodes: str) -> dict[str, Any]:
+    async def result(self, *nodes: str, progress: bool = False) -> dict[str, Any]:
         """Waits for the task's end; the outputs of `nodes`, or of all: text, or a list of texts after `for_each`.
 
         Raises `TaskFailed`.
         """
-        return await self.outputs(await self.ended(), *nodes)
+        return await self.outputs(await self.ended(progress=progress), *nodes)
 
     async def outputs(self, task: Mapping[str, Any], *nodes: str) -> dict[str, Any]:
         """The outputs of those of `nodes`, or of all, that have completed in this task object."""
@@ -196,7 +179,7 @@ class Task:
         texts = await asyncio.gather(*(fetch(document) for document in wanted.values()))
         return _joined(dict(zip(wanted, texts, strict=True)))
 
-    async def _stream(self, after: str) -> AsyncIterator[Event]:
+    async def _stream(self, after: str) -> AsyncGenerator[Event, None]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         parser = Parser()
         asked = self._door.asked("GET", f"{self._path}/events", None, headers, silence=SILENCE_SECONDS)
@@ -205,6 +188,17 @@ class Task:
                 for sent in parser.feed(received):
                     event = msgspec.json.decode(sent.data, type=Event)
                     yield msgspec.structs.replace(event, cursor=sent.id, name=sent.name)
+
+
+async def watched(task: Task) -> AsyncGenerator[Event, None]:
+    """The events of a task; where the terminal is one, a bar shows meanwhile how far it has come."""
+    tally = Tally()
+    with Bar(task.id) as bar:
+        async for event in task.events():
+            if bar.visible and tally.take(event):
+                tally.total = (await task.look(nodes=False))["progress"]["total"]
+            bar.show(tally.ended, tally.total, tally.text)
+            yield event
 
 
 def _origin(node: str) -> str:

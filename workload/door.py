@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -159,7 +160,8 @@ def _address(written: str) -> str:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno
+        return os.strerror(number) if number and number > 0 else str(error.os_error)
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import base64
-import random
 from typing import Annotated, Any
 
 import msgspec
 
 from core.errors import BadMessage
+from core.randomtext import random_text
 
 FIELD = "agentos_mock"
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -55,8 +54,3 @@ def knobs_of(body: dict[str, Any]) -> Knobs | None:
     if sum(each is not None for each in (knobs.text, knobs.words, knobs.bytes)) > 1:
         raise BadMessage(f"'{FIELD}': holds more than one of text, words and bytes.")
     return knobs
-
-
-def random_text(size: int) -> str:
-    """So many random letters, digits, + and /: as many bytes of UTF-8."""
-    return base64.b64encode(random.randbytes(size * 3 // 4 + 1)).decode()[:size]
