@@ -7,6 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import uvloop
 from bench.profiled import sample_into
 from bench.talk import configuration, say, told
 from bus.connect import connect
-from bus.topics import model_subscription, model_topic
+from bus.topics import RESULT_TOPIC, model_subscription, model_topic
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.tracing import Traces
 from core.spans import NO_TRACING
@@ -52,9 +53,10 @@ class Submitter:
 
     async def _submit(self, batches: Iterator[int]) -> None:
         for size in batches:
+            now = time.time()
             batch = [self._submission() for _ in range(size)]
             keys = await self._store.submit(batch)
-            await asyncio.gather(*map(self._relay.publish, map(_row, batch, keys)))
+            await asyncio.gather(*map(self._relay.publish, map(partial(_row, now), batch, keys)))
 
     def _submission(self) -> Submission:
         envelope = {"request_id": "req_" + uuid.uuid4().hex, "stream": False, "submitted_at": time.time()}
@@ -73,7 +75,7 @@ class Submitter:
         )
 
 
-def _row(submission: Submission, keys: Submitted) -> OutboxRow:
+def _row(now: float, submission: Submission, keys: Submitted) -> OutboxRow:
     return OutboxRow(
         outbox_id=keys.outbox_id,
         task_id=keys.task_id,
@@ -83,6 +85,7 @@ def _row(submission: Submission, keys: Submitted) -> OutboxRow:
         subscription=submission.subscription,
         envelope=submission.envelope,
         body=submission.body,
+        created_at=now,
     )
 
 
@@ -93,7 +96,8 @@ async def main(given: dict[str, Any]) -> None:
         stack.push_async_callback(store.close)
         bus = await connect(**given["bus"])
         stack.push_async_callback(bus.close)
-        relay = Relay(bus, store, "bench-" + uuid.uuid4().hex, Traces(NO_TRACING, "postgresql"))
+        # It never sweeps, and asks about no result.
+        relay = Relay(bus, store, "bench-" + uuid.uuid4().hex, RESULT_TOPIC, Traces(NO_TRACING, "postgresql"))
         submitter = Submitter(store, relay, given["model"])
         say(ready=True)
         while order := await asyncio.to_thread(told):
