@@ -78,7 +78,7 @@ class Relay:
             beat.beat()
             found = await find_published(self._bus, rows, self._result_topic)
             beat.beat()
-            await self._store.published(list(found))
+            await self._delete_rows(list(found))
             _FOUND.inc(len(found))
             claimed_at = time.time()
             ours = await self._store.keep_claims(
@@ -138,7 +138,7 @@ class Relay:
             log.warning("a published row stays in the outbox and will be published again: %s", error)
 
     async def _delete_rows(self, outbox_ids: list[int]) -> Sequence[None]:
-        await self._store.published(outbox_ids)
+        await self._store.published(outbox_ids, lease_seconds=LEASE_SECONDS)
         return [None] * len(outbox_ids)
 
 

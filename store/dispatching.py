@@ -16,6 +16,7 @@ from store.pool import Pool
 #   their keys: batches, folds and new owners do not wait for one another in a ring.
 # - `taken` decides: a first attempt needs a node without result, a later one a node whose result failed; and neither
 #   the same attempt nor a later one may have been dispatched.
+# - `superseded`: the message of an attempt that has failed has left, whatever its owner could still tell.
 DISPATCH = f"""
 with input as materialized (
     select i.*, nextval('documents_doc_id_seq') as doc_id, nextval('outbox_outbox_id_seq') as outbox_id
@@ -53,6 +54,10 @@ with input as materialized (
           and progress.task_id = any(array(select task_id from failed))
 ), responses as (
     delete from documents where doc_id = any(array(select doc_id from failed where doc_id is not null))
+), superseded as (
+    delete from outbox using failed
+    where outbox.task_id = failed.task_id and outbox.node_id = failed.node_id
+          and outbox.task_id = any(array(select task_id from failed))
 ), requests as (
     insert into documents (doc_id, doc_type, doc_content, task_id) select doc_id, 'request', body, task_id from sent
 ), messages as (

@@ -31,7 +31,15 @@ with input as materialized (
 select task_id, doc_id, outbox_id from input order by position
 """
 
-PUBLISHED = "delete from outbox where outbox_id = any($1::bigint[])"
+# A crash of the server begins its statistics anew. Where the bus is on the same server, it may have undone a
+# publication of the moment before: what was claimed in an earlier life of the server stays, and is looked for.
+PUBLISHED = """
+delete from outbox
+where outbox_id = any($1::bigint[])
+and claimed_until - $2::float8 * interval '1 second' > (
+    select coalesce(stats_reset, '-infinity') from pg_stat_bgwriter
+)
+"""
 
 # What has its result or belongs to a graph that has ended need not leave.
 NEEDED = """
@@ -59,8 +67,10 @@ select outbox_id, message.task_id, message.node_id, global_epoch, regional_epoch
 from due left join message using (outbox_id) order by outbox_id
 """
 
-UNFOLDED = f"""
-select outbox_id from outbox where outbox_id = any($1::bigint[]) and {NEEDED.format(row="outbox")}
+KEEP = f"""
+update outbox set claimed_until = now() + $3::float8 * interval '1 second'
+where outbox_id = any($2::bigint[]) and claimed_by = $1 and {NEEDED.format(row="outbox")}
+returning outbox_id
 """
 
 
@@ -78,9 +88,12 @@ class Outbox:
         rows = await self._pool.fetch(SUBMIT, *_columns(batch))
         return [Submitted(*row) for row in rows]
 
-    async def published(self, outbox_ids: Sequence[int]) -> None:
-        """Forgets messages that the broker has confirmed. Again is no error."""
-        await self._pool.fetch(PUBLISHED, outbox_ids)
+    async def published(self, outbox_ids: Sequence[int], *, lease_seconds: float) -> None:
+        """Forgets messages that the broker has confirmed since they were claimed for so long. Again is no error.
+
+        Where Postgres has crashed since the claim, they stay until another claim.
+        """
+        await self._pool.fetch(PUBLISHED, outbox_ids, lease_seconds)
 
     async def claim_outbox(self, owner: str, *, limit: int, lease_seconds: float) -> list[OutboxRow]:
         """Takes over messages whose owner let its lease run out, oldest first; two owners never get the same.
@@ -92,9 +105,11 @@ class Outbox:
                 return claimed
         return []
 
-    async def unfolded(self, outbox_ids: Sequence[int]) -> set[int]:
-        """Those of these messages that are still there and needed, by the rule of `claim_outbox`."""
-        return {row["outbox_id"] for row in await self._pool.fetch(UNFOLDED, outbox_ids)}
+    async def keep_claims(self, owner: str, outbox_ids: Sequence[int], *, lease_seconds: float) -> set[int]:
+        """Those of these messages that are still the owner's and needed, by the rule of `claim_outbox`. Their lease
+        begins anew.
+        """
+        return {row["outbox_id"] for row in await self._pool.fetch(KEEP, owner, outbox_ids, lease_seconds)}
 
 
 def _row(outbox_id: int, task_id: int, node_id: str, region: int, proxy: int, *rest: Any) -> OutboxRow:

@@ -68,7 +68,7 @@ class Submitted(msgspec.Struct, frozen=True):
 class OutboxRow(msgspec.Struct, frozen=True):
     """A message that has been committed and, as far as the store knows, not published.
 
-    `created_at`: when it was committed, Unix seconds by the store's clock; 0 where that was just now.
+    `created_at`: when it was committed, Unix seconds: by the store's clock, or where it was made, a moment before.
     """
 
     outbox_id: int
@@ -79,7 +79,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
     subscription: str
     envelope: str
     body: str
-    created_at: float = 0.0
+    created_at: float
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ TOPIC = "model-m"
 def left_behind(traceparent: str | None) -> OutboxRow:
     """The row of a coordinator that is gone."""
     envelope = encode(RequestMessage(request_id="req_1", data=Raw(b"{}"), traceparent=traceparent)).decode()
-    return OutboxRow(1, 1, "0", Epoch(0, 0), TOPIC, "s", envelope, "{}")
+    return OutboxRow(1, 1, "0", Epoch(0, 0), TOPIC, "s", envelope, "{}", 0.0)
 
 
 async def nothing(*_: Any) -> Any:

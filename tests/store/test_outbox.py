@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from core.errors import StoreError, StoreUnavailable
 from store import Epoch, OutboxRow, Store
-from tests.store.helpers import SUBMISSION, barrier, count, eyes, waiting
+from tests.store.helpers import SUBMISSION, barrier, count, event, eyes, waiting
 
 TABLES = ("tasks", "documents", "outbox")
 ABANDONED = replace(SUBMISSION, lease_seconds=0.0)
@@ -71,8 +71,8 @@ async def test_a_message_is_its_owners_until_the_lease_has_run_out(store: Store,
 
 async def test_a_published_message_is_gone_and_its_request_stays(store: Store) -> None:
     (row,) = await store.submit([ABANDONED])
-    await store.published([row.outbox_id])
-    await store.published([row.outbox_id])
+    await store.published([row.outbox_id], lease_seconds=0)
+    await store.published([row.outbox_id], lease_seconds=0)
     assert await store.claim_outbox("b", limit=9, lease_seconds=60) == []
     assert await store.get_document(row.doc_id) == ABANDONED.body
 
@@ -88,3 +88,33 @@ async def test_two_owners_never_claim_the_same_message(store: Store) -> None:
 
     claimed = await asyncio.gather(*(claim_all(f"owner-{n}") for n in range(6)))
     assert sorted(number for mine in claimed for number in mine) == [row.outbox_id for row in submitted]
+
+
+async def test_claims_are_kept_of_what_is_still_to_be_published(store: Store, store_url: str) -> None:
+    submitted = await store.submit([ABANDONED] * 4)
+    numbers = [row.outbox_id for row in submitted]
+    await store.claim_outbox("a", limit=9, lease_seconds=0)
+    mine, other, _, gone = numbers
+    async with eyes(store_url) as connection:
+        await connection.execute("update outbox set claimed_by = 'b' where outbox_id = $1", other)
+    await store.fold([event(task_id=submitted[2].task_id)])
+    await store.published([gone], lease_seconds=0)
+    assert await store.keep_claims("a", numbers, lease_seconds=60) == {mine}
+    claimed = await store.claim_outbox("c", limit=9, lease_seconds=60)
+    assert [row.outbox_id for row in claimed] == [other]
+    assert await count(store_url, "outbox") == 2
+
+
+async def test_what_was_claimed_before_a_crash_of_the_server_is_not_forgotten(store: Store, store_url: str) -> None:
+    """The crash may have undone its publication."""
+    (row,) = await store.submit([SUBMISSION])
+    async with eyes(store_url) as connection:
+        # As the server itself does after a crash (https://www.postgresql.org/docs/current/monitoring-stats.html).
+        await connection.execute("select pg_stat_reset_shared('bgwriter')")
+    await store.published([row.outbox_id], lease_seconds=SUBMISSION.lease_seconds)
+    assert await count(store_url, "outbox") == 1
+    async with eyes(store_url) as connection:
+        await connection.execute("update outbox set claimed_until = now()")
+    assert len(await store.claim_outbox("b", limit=9, lease_seconds=60)) == 1
+    await store.published([row.outbox_id], lease_seconds=60)
+    assert await count(store_url, "outbox") == 0
