@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
@@ -29,6 +29,8 @@ ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 SILENCE_SECONDS = 45.0
 # Outputs that are fetched at once.
 AT_ONCE = 16
+
+Hear = Callable[[Event], None]
 
 
 class Document(NamedTuple):
@@ -147,37 +149,53 @@ class Task:
             await trying.again(lost)
             ended = (await self.look(nodes=False))["status"] in ENDED
 
-    async def ended(self, *, progress: bool = False) -> dict[str, Any]:
-        """Waits for the task's end; its object. Raises `TaskFailed` where it has not completed.
+    async def ended(self) -> dict[str, Any]:
+        """Waits for the task's end; its object. Raises `TaskFailed` where it has not completed."""
+        await self._completed(self.events())
+        return await self.look()
 
-        `progress`: shows a bar meanwhile, on a terminal.
-        """
-        async for _ in watched(self) if progress else self.events():
-            pass
-        task = await self.look()
-        if task["status"] != "completed":
-            raise TaskFailed(task)
-        return task
-
-    async def result(self, *nodes: str, progress: bool = False) -> dict[str, Any]:
+    async def result(self, *nodes: str, progress: bool = False, hear: Hear | None = None) -> dict[str, Any]:
         """Waits for the task's end; the outputs of `nodes`, or of all: text, or a list of texts after `for_each`.
 
-        Raises `TaskFailed`.
+        `progress`: shows a bar meanwhile, on a terminal. `hear`: told of each event. Raises `TaskFailed`.
         """
-        return await self.outputs(await self.ended(progress=progress), *nodes)
+        documents = await self._completed(watched(self) if progress else self.events(), hear)
+        if nodes and documents.keys() >= set(nodes):
+            return await self._outputs({node: documents[node] for node in nodes})
+        return await self.outputs(await self.look(), *nodes)
 
     async def outputs(self, task: Mapping[str, Any], *nodes: str) -> dict[str, Any]:
         """The outputs of those of `nodes`, or of all, that have completed in this task object."""
         found = {node["id"]: node["document"] for node in task["nodes"] if node["status"] == "completed"}
-        wanted = {id: document for id, document in found.items() if not nodes or {id, _origin(id)} & set(nodes)}
+        return await self._outputs(
+            {id: document for id, document in found.items() if not nodes or {id, _origin(id)} & set(nodes)}
+        )
+
+    async def _completed(self, events: AsyncGenerator[Event, None], hear: Hear | None = None) -> dict[str, str]:
+        """Waits for the task's end; the responses of its nodes. Raises `TaskFailed` where it has not completed."""
+        documents: dict[str, str] = {}
+        completed = False
+        async for event in events:
+            completed = event.name == "task.completed"
+            if event.name == "node.completed" and event.node and event.document:
+                documents[event.node] = event.document
+            if hear is not None:
+                hear(event)
+        if not completed and (task := await self.look())["status"] != "completed":
+            raise TaskFailed(task)
+        return documents
+
+    async def _outputs(self, documents: Mapping[str, str | None]) -> dict[str, Any]:
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def fetch(document: str) -> str:
+        async def fetch(document: str | None) -> str | None:
+            if document is None:
+                return None  # of `for_each` over an empty list
             async with gate:
                 return text_of((await self._door.ask("GET", f"/v1/documents/{document}")).body)
 
-        texts = await asyncio.gather(*(fetch(document) for document in wanted.values()))
-        return _joined(dict(zip(wanted, texts, strict=True)))
+        texts = await asyncio.gather(*map(fetch, documents.values()))
+        return _joined(dict(zip(documents, texts, strict=True)))
 
     async def _stream(self, after: str) -> AsyncGenerator[Event, None]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
@@ -206,10 +224,12 @@ def _origin(node: str) -> str:
     return node.partition("[")[0]
 
 
-def _joined(texts: dict[str, str]) -> dict[str, Any]:
+def _joined(texts: dict[str, str | None]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for id, text in texts.items():
-        if id == _origin(id):
+        if text is None:
+            whole[id] = []
+        elif id == _origin(id):
             whole[id] = text
         else:
             whole.setdefault(_origin(id), []).append(text)

@@ -14,7 +14,8 @@ import msgspec
 
 from core.errors import BadMessage
 from core.randomtext import random_text
-from workload.client import AT_ONCE, Client, Task
+from workload.client import AT_ONCE, Client, Hear, Task
+from workload.events import Event
 from workload.shapes import GRAPHS, LAST, Structure, Synthetic, single, warmup
 
 # A description is read whole whenever its task changes hands: from here on its data are documents.
@@ -51,10 +52,13 @@ async def _ended(client: Client, app: Synthetic) -> None:
 async def _graph(client: Client, app: Synthetic, tell: Tell) -> None:
     task = await client.submit(GRAPHS[app.structure](app, await _inputs(client, app, app.inputs)))
     ended = 0
-    async for event in task.events():
+
+    def hear(event: Event) -> None:
+        nonlocal ended
         ended += event.name == "node.completed"
         tell(ended)
-    await _check(task, app)
+
+    await _check(task, app, hear)
 
 
 async def _bag(client: Client, app: Synthetic, tell: Tell) -> None:
@@ -98,9 +102,9 @@ async def _inputs(client: Client, app: Synthetic, count: int) -> list[object]:
     return await asyncio.gather(*(upload() for _ in range(count)))
 
 
-async def _check(task: Task, app: Synthetic) -> None:
+async def _check(task: Task, app: Synthetic, hear: Hear | None = None) -> None:
     """Waits for the end, and looks at what came out."""
-    output = (await task.result(LAST))[LAST]
+    output = (await task.result(LAST, hear=hear))[LAST]
     if len(output) != app.task_data_bytes:
         raise BadMessage(
             f"{task.id}: the answer holds {len(output)} bytes in place of {app.task_data_bytes}: "
