@@ -128,6 +128,7 @@ async def _serve(
             host, port = listener.getsockname()[:2]
             logger.info("coordinator %s; gateway on http://%s:%d/v1", name, host, port)
             await stop.asked.wait()
+            tasks.end_streams()
             timer = asyncio.get_running_loop().call_later(
                 settings.grace_seconds * 0.9, waiters.end_all, Ending.STOPPING
             )

@@ -23,9 +23,9 @@ from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.incoming import body_of, count_of, key_of, number_of, state_of
 from coordinator.tasks.loading import load
 from coordinator.tasks.news import Newsroom
+from coordinator.tasks.outputs import output_text
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import Prices
-from coordinator.tasks.outputs import output_text
 from coordinator.tasks.stopping import Stopping
 from coordinator.tasks.views import TASK, etag, node_object, task_object
 from core.batcher import Batcher

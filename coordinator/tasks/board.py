@@ -161,7 +161,9 @@ class Board:
                 lane.line.push(self._offer(pick.held), pick.node_id, graph.tail(pick.node_id))
 
     def dispatched(self, pick: Pick, request_id: str, now: float) -> None:
-        """The dispatch has been committed."""
+        """The dispatch has been committed. That of a task that is here no more is its next owner's."""
+        if self._held.get(pick.held.task.task_id) is not pick.held:
+            return
         pick.held.graph.dispatched(pick.node_id)
         pick.held.flights[pick.node_id] = Flight(request_id, pick.model, now, pick.charged)
         self._outstanding[pick.model] += 1
@@ -206,8 +208,12 @@ class Board:
         return [held for held in self._held.values() if held.task.deadline is not None and held.task.deadline <= now]
 
     def idle(self) -> list[int]:
-        """Tasks of which nothing is in flight: no result will tell that they have changed."""
-        return [task_id for task_id, held in self._held.items() if not held.flights]
+        """Tasks that wait for more nodes: neither a result nor a refusal will tell that they have changed."""
+        return [
+            task_id
+            for task_id, held in self._held.items()
+            if held.graph.description.open and not held.flights and not held.graph.counts()[NodeStatus.READY]
+        ]
 
     def _landed(self, held: Held, flight: Flight, result: NodeResult, now: float) -> None:
         model = flight.model

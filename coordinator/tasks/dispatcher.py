@@ -168,7 +168,7 @@ class Dispatcher:
             self._moved(held)
 
     async def _look_up_idle(self) -> None:
-        """Of a task with nothing in flight no refusal would tell that it has changed."""
+        """News of a revision may have been lost."""
         idle = self._board.idle()
         if not idle:
             return

@@ -23,10 +23,12 @@ PING = b": ping\n\n"
 
 
 async def events(store: Store, newsroom: Newsroom, task_id: int, cursor: str) -> AsyncIterator[bytes]:
-    """Events after `cursor` (empty: all), until the task has ended. Raises `NotFound`, `StoreUnavailable`."""
+    """Events after `cursor` (empty: all), until the task has ended, or this gateway stops: then the client goes on at
+    another. Raises `NotFound`, `StoreUnavailable`.
+    """
     told_at = time.monotonic()
     with newsroom.watch(task_id) as news:
-        while True:
+        while not newsroom.ended:
             news.clear()
             rows = await store.events_after(task_id, cursor or None, PAGE)
             if rows:

@@ -15,7 +15,7 @@ from coordinator.tasks.past import Past, heard, past_of
 from coordinator.tasks.references import ReferenceFailed
 from coordinator.tasks.tally import WORST_FIRST
 from coordinator.tasks.way import Way
-from store.graph_records import NodeRow, TaskState
+from store import NodeRow, TaskState
 
 __all__ = ["Graph", "NodeStatus", "NodeView", "status_of"]
 

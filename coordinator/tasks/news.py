@@ -43,7 +43,9 @@ _decode = msgspec.json.Decoder(News).decode
 
 
 class Newsroom:
-    """Tells and hears. `sender`: this process. `has_peers`: whether anybody else is there to hear.
+    """Tells and hears. `sender`: this process. `ended`: see `end`.
+
+    `has_peers`: whether anybody else is there to hear.
 
     What is told here is heard here too, at once and without the broker.
     """
@@ -54,6 +56,7 @@ class Newsroom:
         self._has_peers = has_peers
         self._hearers: list[Callable[[News], None]] = []
         self._watchers: dict[int, set[asyncio.Event]] = {}
+        self.ended = False
         self._sending: set[asyncio.Task[None]] = set()
 
     def add(self, hearer: Callable[[News], None]) -> None:
@@ -90,6 +93,13 @@ class Newsroom:
             self._watchers[task_id].discard(event)
             if not self._watchers[task_id]:
                 del self._watchers[task_id]
+
+    def end(self) -> None:
+        """Whoever watches is told that nothing more will be heard here: `ended`."""
+        self.ended = True
+        for events in self._watchers.values():
+            for event in events:
+                event.set()
 
     async def drain(self) -> None:
         """Returns when all that was told has left."""

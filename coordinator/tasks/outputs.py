@@ -11,7 +11,8 @@ from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
 
 from core.errors import AgentOSError
 
-# Matches of one path; more are a mistake, or an attack.
+# Characters of a path, and its matches; more are a mistake, or an attack.
+MAX_PATH = 1000
 MAX_MATCHES = 100_000
 
 
@@ -59,7 +60,9 @@ def output_text(response: str) -> str:
 
 @lru_cache(maxsize=4096)
 def compiled(path: str) -> JSONPath | None:
-    """A path, ready to use; None if it is no JSONPath."""
+    """A path, ready to use; None if it is no JSONPath, or a very long one."""
+    if len(path) > MAX_PATH:
+        return None
     try:
         query = _paths.compile(path)
     except JSONPathError:

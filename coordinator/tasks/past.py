@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from coordinator.noderesult import NodeResult, decode_node_result
 from coordinator.tasks.nodes import Node, NodeStatus
 from coordinator.tasks.references import ReferenceFailed
-from store.graph_records import NodeRow
+from store import NodeRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,23 +103,23 @@ def find(body: dict[str, Any]) -> tuple[Slot, ...]:
 def split(text: str, place: Place = ()) -> tuple[str | Reference, ...]:
     """A string's text and references. Raises `BadReference` with this `place`."""
     parts: list[str | Reference] = []
-    plain, at = "", 0
+    plain: list[str] = []
+    at = 0
     while (mark := _MARK.search(text, at)) is not None:
-        plain += text[at : mark.start()]
+        plain.append(text[at : mark.start()])
+        at = mark.end()
         if mark[0] == "$${{":
-            plain, at = plain + "${{", mark.end()
+            plain.append("${{")
             continue
-        if (inside := _INSIDE.match(text, mark.end())) is None:
+        inside = _INSIDE.match(text, at)
+        if inside is None:
             raise BadReference(
                 place, "'${{' begins a reference that has no end: write '}}', or '$${{' for the text '${{'"
             )
-        if plain:
-            parts.append(plain)
-        parts.append(_reference(inside[1], place))
-        plain, at = "", inside.end()
-    if plain := plain + text[at:]:
-        parts.append(plain)
-    return tuple(parts)
+        parts += ["".join(plain), _reference(inside[1], place)]
+        plain, at = [], inside.end()
+    parts.append("".join((*plain, text[at:])))
+    return tuple(part for part in parts if part)
 
 
 def fill(body: dict[str, Any], slots: Sequence[Slot], value: Callable[[Reference], Any]) -> dict[str, Any]:
@@ -163,7 +163,8 @@ def _reference(inside: str, place: Place) -> Reference:
     path = match["path"]
     if path is not None and compiled(path) is None:
         raise BadReference(
-            place, "the path of a reference is not a JSONPath (RFC 9535; its functions match and search are left out)"
+            place,
+            "a reference's path is a JSONPath (RFC 9535; at most 1,000 characters, without match and search)",
         )
     if match["document"] is not None:
         return Reference("document", number=int(match["document"]), path=path)

@@ -76,6 +76,10 @@ class TaskService:
         """Under `/v1`."""
         return [*self._api.routes(), *self._documents.routes()]
 
+    def end_streams(self) -> None:
+        """Ends the streams of events: their clients go on at another gateway."""
+        self.newsroom.end()
+
     @contextlib.asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Owns tasks and hears of them; at the end others take the tasks over. Raises `StoreUnavailable`."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 from bus.messages import NO_USAGE, Usage
 from coordinator.tasks.nodes import Node, NodeStatus, plus
-from store.graph_records import TaskState
+from store import TaskState
 
 # What a task is that has such a node, the worst first.
 _ENDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -36,12 +37,13 @@ class Tasks:
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         """One request."""
-        data = body if isinstance(body, (str, bytes)) or body is None else json.dumps(body)
+        text = body if isinstance(body, str) else json.dumps(body)
+        data = None if body is None else io.BytesIO(text.encode())
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._session.request(method, self._url + path, data=data, headers=named) as response:
-            text = await response.text()
+            told = await response.text()
             kind = response.headers.get("content-type", "")
-            return Reply(response.status, json.loads(text) if "json" in kind else text, dict(response.headers))
+            return Reply(response.status, json.loads(told) if "json" in kind else told, dict(response.headers))
 
     async def submit(self, description: Any, **headers: str) -> str:
         """Submits a graph that is right; its id."""

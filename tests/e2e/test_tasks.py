@@ -55,12 +55,13 @@ async def test_a_node_fans_out_over_a_list_and_joins(fleet: Fleet, tasks: Tasks)
     nodes = [
         node("list", fleet.model, body=saying(json.dumps([{"n": "one"}, {"n": "two"}, {"n": "three"}]))),
         node("each", fleet.model, for_each="${{ list $[*] }}", body=saying("${{ index }}: ${{ item $.n }}")),
-        node("join", fleet.model, body=saying("${{ each }}")),
+        node("join", fleet.model, body=saying("<${{ each }}>")),
     ]
     task = await tasks.submit({"nodes": nodes})
     told = await tasks.ended(task)
-    assert told["status"] == "completed", told
-    assert await tasks.output(task, "join") == "0: one\n\n1: two\n\n2: three"
+    assert told["error"] is None
+    assert told["status"] == "completed"
+    assert await tasks.output(task, "join") == "<0: one\n\n1: two\n\n2: three>"
     assert await tasks.output(task, "each[1]") == "1: two"
 
 
