@@ -10,6 +10,10 @@
     │   ├── MessageRefused          the broker refuses this one message (too large, malformed)
     │   └── BlobMissing             a claim-checked body is no longer there
     ├── BadMessage                  a message does not follow its contract
+    │   ├── DescriptionRefused      a task's description is wrong at a place (`coordinator.tasks.specs`)
+    │   └── BadReference            a string of it is no reference (`coordinator.tasks.references`)
+    ├── ReferenceFailed             a reference cannot be filled in (`coordinator.tasks.references`)
+    ├── Unresolved                  the same, before its place is known (`coordinator.tasks.outputs`)
     ├── StoreError
     │   ├── StoreUnavailable        Postgres cannot be reached now
     │   ├── NotFound                no such row
