@@ -22,6 +22,7 @@ from coordinator.tasks.news import Newsroom
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import prices_of
 from coordinator.tasks.stopping import Stopping
+from coordinator.tasks.users import UserApi
 from coordinator.tracing import Traces
 from core.liveness import Beat
 from store import Store
@@ -70,11 +71,12 @@ class TaskService:
             max_nodes=settings.max_task_nodes,
         )
         self._documents = DocumentApi(store, settings.max_body_bytes)
+        self._users = UserApi(store)
         OWNED.set_function(lambda: len(board))
 
     def routes(self) -> list[Route]:
         """Under `/v1`."""
-        return [*self._api.routes(), *self._documents.routes()]
+        return [*self._api.routes(), *self._documents.routes(), *self._users.routes()]
 
     def end_streams(self) -> None:
         """Ends the streams of events: their clients go on at another gateway."""

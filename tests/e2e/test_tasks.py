@@ -196,6 +196,15 @@ async def test_tasks_are_listed_by_page(fleet: Fleet, tasks: Tasks) -> None:
     assert (await tasks.ask("GET", "/tasks?user=lister&status=failed")).body["data"] == []
 
 
+async def test_users_have_weights(fleet: Fleet, tasks: Tasks) -> None:
+    await tasks.submit({"nodes": [node("a", fleet.model)], "user": "weighty"})
+    assert (await tasks.ask("PUT", "/users/weighty", {"weight": 2.5})).body["weight"] == 2.5
+    users = (await tasks.ask("GET", "/users")).body["data"]
+    assert [user["weight"] for user in users if user["name"] == "weighty"] == [2.5]
+    refused = await tasks.ask("PUT", "/users/weighty", {"weight": 0})
+    assert (refused.status, refused.body["error"]["param"]) == (400, "/weight")
+
+
 WRONG: list[tuple[Any, str]] = [
     (
         {"nodes": [{"id": "a", "model": "MODEL", "body": {"messages": [{}]}, "depends_on": ["b"]}]},
