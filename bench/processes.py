@@ -151,7 +151,9 @@ class Meter:
         self._began = time.monotonic()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
         self.seconds = time.monotonic() - self._began
         after = self._now()
         self.cpu = {name: after[name] - before for name, before in self._before.items()}
