@@ -19,7 +19,7 @@ from bus.connect import connect
 from bus.topics import RESULT_TOPIC, model_subscription, model_topic
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.tracing import Traces
-from core.spans import NO_TRACING
+from core.spans import NO_SPAN, NO_TRACING
 from store import Epoch, OutboxRow, Store, Submission, Submitted
 
 # Requests of one commit, and commits under way at once.
@@ -56,7 +56,7 @@ class Submitter:
             now = time.time()
             batch = [self._submission() for _ in range(size)]
             keys = await self._store.submit(batch)
-            await asyncio.gather(*map(self._relay.publish, map(partial(_row, now), batch, keys)))
+            await self._relay.publish([(row, NO_SPAN) for row in map(partial(_row, now), batch, keys)])
 
     def _submission(self) -> Submission:
         envelope = {"request_id": "req_" + uuid.uuid4().hex, "stream": False, "submitted_at": time.time()}

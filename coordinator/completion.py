@@ -160,7 +160,7 @@ class Completions:
             body=submission.body,
             created_at=now,
         )
-        self._aside(self._relay.publish(row, span), "publish")
+        self._aside(self._relay.publish([(row, span)]), "publish")
 
     def _cancel(self, model: str, request_id: str) -> None:
         self._aside(self._send_cancel(model, request_id), "cancel")

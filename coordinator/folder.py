@@ -133,7 +133,9 @@ def _settled(result: ResultMessage, task: TaskRef, document: int | None) -> Sett
         error=result.error,
         document=document,
     )
-    return Settled(task.task_id, task.node_id, result.request_id, told)
+    times = result.timestamps
+    seconds = times.finished_at - times.started_at if times and times.started_at else None
+    return Settled(task.task_id, task.node_id, result.request_id, told, seconds)
 
 
 def _time_per_token(result: ResultMessage) -> None:

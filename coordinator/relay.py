@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeAlias
 
 from bus.messages import TaskRef, encode
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
@@ -21,7 +22,7 @@ from coordinator.tracing import Traces, traced
 from core.batcher import Batcher
 from core.errors import BusError, StoreUnavailable
 from core.liveness import Beat
-from core.spans import NO_SPAN, TRACEPARENT, Span
+from core.spans import TRACEPARENT, Span
 from store import OutboxRow, Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ FORGET_SECONDS = 1.0
 _DIRECTLY, _BY_SWEEP, _FOUND = (PUBLISHED.labels(path) for path in ("direct", "sweep", "found"))
 
 
+# A row and the span of its message's way out.
+Committed: TypeAlias = tuple[OutboxRow, Span]
+
+
 class Relay:
     """Publishes outbox rows: fresh ones from memory, left ones by `sweep`."""
 
@@ -48,15 +53,16 @@ class Relay:
         self._result_topic = result_topic
         self._traces = traces
         self._topics: dict[tuple[str, str], Batcher[_Leaving, bool]] = {}
-        self._delete = Batcher(self._delete_rows, max_size=50_000, linger=FORGET_SECONDS)
+        self._delete = Batcher(self._delete_rows, max_size=10_000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
-    async def publish(self, row: OutboxRow, span: Span = NO_SPAN) -> None:
-        """Publishes a row just committed. If it cannot, the row stays, and the sweep takes it. Ends `span`.
+    async def publish(self, rows: Sequence[Committed]) -> None:
+        """Publishes rows just committed, and ends their spans. What cannot leave stays, and the sweep takes it.
 
-        The claim runs from `created_at`, which may be a moment before the commit.
+        The claims run from `created_at`, which may be a moment before the commit.
         """
-        _DIRECTLY.inc(await self._publish(row, row.created_at, span))
+        claimed_at = min(row.created_at for row, _ in rows)
+        _DIRECTLY.inc(await self._publish(rows, claimed_at))
 
     async def sweep(self, beat: Beat) -> None:
         """Publishes what others have left, for ever."""
@@ -78,41 +84,42 @@ class Relay:
             beat.beat()
             found = await find_published(self._bus, rows, self._result_topic)
             beat.beat()
-            await self._delete_rows(list(found))
+            await self._delete_rows([list(found)])
             _FOUND.inc(len(found))
             claimed_at = time.time()
             ours = await self._store.keep_claims(
                 self.owner, [row.outbox_id for row in rows if row.outbox_id not in found], lease_seconds=LEASE_SECONDS
             )
-            unpublished = [row for row in rows if row.outbox_id in ours]
-            sends = (self._publish(row, claimed_at, self._traces.send_again(row)) for row in unpublished)
-            published = await asyncio.gather(*sends)
-            _BY_SWEEP.inc(sum(published))
-            if not all(published):
+            unpublished = [(row, self._traces.send_again(row)) for row in rows if row.outbox_id in ours]
+            published = await self._publish(unpublished, claimed_at)
+            _BY_SWEEP.inc(published)
+            if published < len(unpublished):
                 return
 
-    async def _publish(self, row: OutboxRow, claimed_at: float, span: Span) -> bool:
-        """Whether the broker has confirmed it; then its row goes, a moment later."""
-        try:
-            left = await self._send(row, claimed_at + LEAVE_SECONDS)
-        except BusError as error:
-            log.warning("not published yet, left to the sweep: %s", error)
-            left = False
-        if not left:
-            span.end("unpublished")
-            return False
-        span.end()
-        task = asyncio.create_task(self._forget(row.outbox_id))
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
-        return True
+    async def _publish(self, rows: Sequence[Committed], claimed_at: float) -> int:
+        """How many the broker has confirmed; these go from the outbox, a moment later."""
+        by_topic: dict[tuple[str, str], list[Committed]] = {}
+        for each in rows:
+            by_topic.setdefault((each[0].topic, each[0].subscription), []).append(each)
+        by = claimed_at + LEAVE_SECONDS
+        return sum(await asyncio.gather(*(self._publish_to(*item, by) for item in by_topic.items())))
 
-    async def _send(self, row: OutboxRow, by: float) -> bool:
-        key = (row.topic, row.subscription)
+    async def _publish_to(self, key: tuple[str, str], rows: Sequence[Committed], by: float) -> int:
+        try:
+            left = await self._topic(key).submit(_Leaving([await self._message(row) for row, _ in rows], by))
+        except BusError as error:
+            log.warning("%d messages are not published yet, left to the sweep: %s", len(rows), error)
+            left = False
+        for _, span in rows:
+            span.end(None if left else "unpublished")
+        if left:
+            self._forget_later([row.outbox_id for row, _ in rows])
+        return len(rows) if left else 0
+
+    def _topic(self, key: tuple[str, str]) -> Batcher[_Leaving, bool]:
         if key not in self._topics:
-            publish = _Publish(self._bus, row.topic, row.subscription)
-            self._topics[key] = Batcher(publish, max_size=500, in_flight=4)
-        return await self._topics[key].submit(_Leaving(await self._message(row), by))
+            self._topics[key] = Batcher(_Publish(self._bus, *key), max_size=500, in_flight=4)
+        return self._topics[key]
 
     async def _message(self, row: OutboxRow) -> Outgoing:
         task = TaskRef(
@@ -131,28 +138,33 @@ class Relay:
             message = join(row.envelope, task, b"{}", data_ref=await self._bus.put_blob(body))
         return Outgoing(message, properties, key=envelope.request_id)
 
-    async def _forget(self, outbox_id: int) -> None:
-        try:
-            await self._delete.submit(outbox_id)
-        except StoreUnavailable as error:
-            log.warning("a published row stays in the outbox and will be published again: %s", error)
+    def _forget_later(self, outbox_ids: list[int]) -> None:
+        task = asyncio.create_task(self._forget(outbox_ids), name="forget")
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)
 
-    async def _delete_rows(self, outbox_ids: list[int]) -> Sequence[None]:
-        await self._store.published(outbox_ids, lease_seconds=LEASE_SECONDS)
-        return [None] * len(outbox_ids)
+    async def _forget(self, outbox_ids: list[int]) -> None:
+        try:
+            await self._delete.submit(outbox_ids)
+        except StoreUnavailable as error:
+            log.warning("%d published rows stay in the outbox for now: %s", len(outbox_ids), error)
+
+    async def _delete_rows(self, groups: list[list[int]]) -> Sequence[None]:
+        await self._store.published([*chain.from_iterable(groups)], lease_seconds=LEASE_SECONDS)
+        return [None] * len(groups)
 
 
 class _Leaving(NamedTuple):
-    """A message, and the Unix time after which it must not leave any more."""
+    """Messages that were committed together, and the Unix time after which they must not leave any more."""
 
-    message: Outgoing
+    messages: list[Outgoing]
     by: float
 
 
 class _Publish:
     """Publishes batches to one topic, whose subscription it has made first: before it, messages would be lost.
 
-    Tells of each whether it has left in time.
+    Tells of each group whether it has left in time.
     """
 
     def __init__(self, bus: Bus, topic: str, subscription: str) -> None:
@@ -161,14 +173,15 @@ class _Publish:
         self._subscription = subscription
         self._ensured = False
 
-    async def __call__(self, batch: list[_Leaving]) -> Sequence[bool]:
+    async def __call__(self, groups: list[_Leaving]) -> Sequence[bool]:
         if not self._ensured:
             await self._bus.ensure_subscription(self._topic, self._subscription)
             self._ensured = True
         publisher = await self._bus.publisher(self._topic, kept=True)
         now = time.time()
-        in_time = [each.by > now for each in batch]
-        await publisher.publish([each.message for each in batch if each.by > now])
+        in_time = [group.by > now for group in groups]
+        leaving = zip(groups, in_time, strict=True)
+        await publisher.publish([message for group, left in leaving if left for message in group.messages])
         return in_time
 
 

@@ -36,12 +36,16 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a submission. `fresh`: false where its idempotency key was there before: `task_id` is that of
-    the earlier one, and `same` says whether that was the same request.
+    the earlier one, and `same` says whether that was the same request. `weight`: the user's; `created_at`: of a fresh
+    one.
     """
 
     task_id: int
     fresh: bool
     same: bool
+    user_id: int
+    weight: float
+    created_at: float
 
 
 class OwnedTask(msgspec.Struct, frozen=True, kw_only=True):

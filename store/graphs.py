@@ -28,12 +28,12 @@ with drawn as materialized (
         partition by name, idempotency_key, case when idempotency_key is null then position end
     ) as first_id from drawn
 ), known as materialized (
-    select user_id, name from users where name = any($1::text[])
+    select user_id, name, weight from users where name = any($1::text[])
 ), made as (
     insert into users (name) select distinct name from input where name not in (select name from known) order by name
-    on conflict (name) do update set weight = users.weight returning user_id, name
+    on conflict (name) do update set weight = users.weight returning user_id, name, weight
 ), owned as materialized (
-    select input.*, user_id from input join (select * from known union all select * from made) u using (name)
+    select input.*, user_id, weight from input join (select * from known union all select * from made) u using (name)
 ), earlier as materialized (
     select owned.position, tasks.task_id, tasks.fingerprint
     from owned cross join lateral (
@@ -51,12 +51,14 @@ with drawn as materialized (
     do update set idempotency_key = excluded.idempotency_key
     returning task_id, user_id, idempotency_key, fingerprint
 ), meant as (
-    select position, owned.task_id as drawn_id, owned.fingerprint as wanted,
+    select position, user_id, weight, owned.task_id as drawn_id, owned.fingerprint as wanted,
            coalesce(earlier.task_id, written.task_id, first_id) as task_id,
            coalesce(earlier.fingerprint, written.fingerprint, owned.fingerprint) as fingerprint
     from owned left join earlier using (position) left join written using (user_id, idempotency_key)
 )
-select task_id, task_id = drawn_id as fresh, fingerprint = wanted as same from meant order by position
+select task_id, task_id = drawn_id as fresh, fingerprint = wanted as same, user_id, weight,
+       extract(epoch from now())::float8
+from meant order by position
 """
 
 # The tasks of `input` that are open at exactly its epoch. In the order of their numbers, so that two batches cannot
@@ -138,7 +140,7 @@ class Graphs:
         After `StoreUnavailable` they may have been kept all the same (see `owned_tasks`).
         """
         rows = await self._pool.fetch(SUBMIT, *_new_columns(batch))
-        return [Accepted(task_id=task_id, fresh=fresh, same=same) for task_id, fresh, same in rows]
+        return [Accepted(**dict(zip(Accepted.__struct_fields__, row, strict=True))) for row in rows]
 
     async def finish(self, batch: Sequence[Finish]) -> list[bool]:
         """Ends graphs. False where the epoch is not the task's, or it has ended before: nothing was changed."""

@@ -30,9 +30,11 @@ from coordinator.tasks.stopping import Stopping
 from coordinator.tasks.views import TASK, etag, node_object, task_object
 from core.batcher import Batcher
 from core.errors import NotFound, StaleEpoch, TaskClosed
-from store import Accepted, NewTask, Store, TaskRow, TaskState
+from store import Accepted, Epoch, NewTask, OwnedTask, Store, TaskRow, TaskState
 
 LARGEST_PAGE = 100
+# Of every task when it is submitted.
+FIRST = Epoch(0, 0)
 EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -82,27 +84,32 @@ class TaskApi:
         key = key_of(request)
         description = parse(body, max_nodes=self._max_nodes)
         await self._check(description)
-        deadline = None if description.deadline_seconds is None else time.time() + description.deadline_seconds
-        owner = self._ownership.name if self._board.room() else None
-        accepted = await self._submit.submit(
-            NewTask(
-                user=description.user,
-                description=encode(description),
-                fingerprint=hashlib.sha256(body).hexdigest(),
-                region=self._ownership.region,
-                priority=description.priority,
-                deadline=deadline,
-                idempotency_key=key,
-                owner=owner,
-            )
-        )
+        graph = Graph(description)
+        new = self._new_task(description, body, key)
+        accepted = await self._submit.submit(new)
         if not accepted.same:
             raise refusals.key_reused()
-        if accepted.fresh:
-            SUBMITTED.inc()
-            if owner is not None:
-                self._dispatcher.take(accepted.task_id)
-        return await self._answer(accepted.task_id, 202 if accepted.fresh else 200, nodes=True)
+        if not accepted.fresh:
+            return await self._answer(accepted.task_id, 200, nodes=True)
+        SUBMITTED.inc()
+        row = _fresh_row(new, accepted)
+        told = task_object(row, description, graph, nodes=True)
+        if new.owner is not None:
+            self._dispatcher.own(new.owner, _owned(new, accepted), graph)
+        return JSONResponse(told, 202, headers={"etag": f'"{etag(row)}"'})
+
+    def _new_task(self, description: Description, body: bytes, key: str | None) -> NewTask:
+        deadline = None if description.deadline_seconds is None else time.time() + description.deadline_seconds
+        return NewTask(
+            user=description.user,
+            description=encode(description),
+            fingerprint=hashlib.sha256(body).hexdigest(),
+            region=self._ownership.region,
+            priority=description.priority,
+            deadline=deadline,
+            idempotency_key=key,
+            owner=self._ownership.name if self._board.room() else None,
+        )
 
     async def _list(self, request: Request) -> Response:
         query = request.query_params
@@ -209,6 +216,36 @@ _STOPPED = {
     TaskState.CANCELLED: NodeStatus.CANCELLED,
     TaskState.EXPIRED: NodeStatus.EXPIRED,
 }
+
+
+def _fresh_row(new: NewTask, accepted: Accepted) -> TaskRow:
+    return TaskRow(
+        task_id=accepted.task_id,
+        user=new.user,
+        state=TaskState.OPEN,
+        running=False,
+        epoch=FIRST,
+        owner=new.owner,
+        description=new.description,
+        priority=new.priority,
+        deadline=new.deadline,
+        created_at=accepted.created_at,
+        finished_at=None,
+        summary=None,
+    )
+
+
+def _owned(new: NewTask, accepted: Accepted) -> OwnedTask:
+    return OwnedTask(
+        task_id=accepted.task_id,
+        user_id=accepted.user_id,
+        weight=accepted.weight,
+        epoch=FIRST,
+        description=new.description,
+        priority=new.priority,
+        deadline=new.deadline,
+        created_at=accepted.created_at,
+    )
 
 
 def _task_of(request: Request) -> int:

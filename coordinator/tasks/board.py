@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from coordinator.noderesult import NodeResult
 from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.news import Settled
 from policy.durations import Durations, Rate
@@ -22,8 +21,9 @@ from policy.order import Offer, Order
 from policy.window import Demand, part, window
 from store import NodeRow, OwnedTask
 
-# A dispatch must reach its worker before that one has nothing to do: the way there and back, in seconds.
-LEAD_SECONDS = 0.5
+# A dispatch must reach its worker before that one has nothing to do: the way there and back of a busy fleet, in
+# seconds. (On an idle one it is some hundredths.)
+LEAD_SECONDS = 1.0
 # Tokens of a call of a model that nothing is known of yet, and the bounds of what is kept in memory.
 TOKENS = 500.0
 MOST_NODES = 200_000
@@ -180,7 +180,7 @@ class Board:
             return None
         if flight is not None:
             del held.flights[news.node_id]
-            self._landed(held, flight, news.result, now)
+            self._landed(held, flight, news, now)
         self.offer(held)
         offer = self._offer(held)
         for model in held.graph.models():
@@ -215,14 +215,15 @@ class Board:
             if held.graph.description.open and not held.flights and not held.graph.counts()[NodeStatus.READY]
         ]
 
-    def _landed(self, held: Held, flight: Flight, result: NodeResult, now: float) -> None:
-        model = flight.model
+    def _landed(self, held: Held, flight: Flight, news: Settled, now: float) -> None:
+        model, result = flight.model, news.result
         self._outstanding[model] -= 1
         lane = self._lane(model)
         lane.rate.finished(now, 1)
         if flight.at is None or result.outcome != "completed":
             return
-        self._seconds.learn(model, now - flight.at)
+        if news.seconds is not None:
+            self._seconds.learn(model, news.seconds)
         tokens = result.usage.prompt_tokens + OUTPUT_WEIGHT * result.usage.completion_tokens
         self._tokens.learn(model, tokens)
         lane.shares.charge(held.task.user_id, tokens - flight.charged)

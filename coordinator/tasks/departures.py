@@ -67,9 +67,13 @@ class Departures:
                 ready.append(self._ready(pick, msgspec.json.encode(body).decode()))
         return ready, spoiled
 
-    def publish(self, ready: Ready, outbox_id: int) -> None:
-        """Publishes what has been committed, in the background. What cannot be published is left to the sweep."""
-        task = asyncio.create_task(self._relay.publish(_row(ready, outbox_id), ready.span), name="publish")
+    def publish(self, committed: Sequence[tuple[Ready, int]]) -> None:
+        """Publishes in the background what has been committed, with its numbers in the outbox.
+
+        What cannot be published is left to the sweep.
+        """
+        leaving = [(_row(ready, outbox_id), ready.span) for ready, outbox_id in committed]
+        task = asyncio.create_task(self._relay.publish(leaving), name="publish")
         self._publishing.add(task)
         task.add_done_callback(self._done)
 

@@ -10,18 +10,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from bus.messages import NO_USAGE
 from coordinator.metrics import DISPATCHED, FINISHED, REFUSED, TAKEN_OVER
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.board import Board, Held
+from coordinator.tasks.board import Board, Held, Pick
 from coordinator.tasks.budget import over_budget
 from coordinator.tasks.demands import Demands
-from coordinator.tasks.departures import Departures, Spoiled
-from coordinator.tasks.graph import NodeStatus
+from coordinator.tasks.departures import Departures, Ready, Spoiled
+from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.loading import expand, load, settled_of
 from coordinator.tasks.news import News, Newsroom, Settled
 from coordinator.tasks.ownership import Ownership
@@ -41,6 +41,8 @@ LOST_SECONDS = 3.0
 COUNT_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 BATCH = 500
+# Dispatches under way at once.
+SENDING = 2
 
 
 class Dispatcher:
@@ -68,6 +70,8 @@ class Dispatcher:
         self._prices = prices
         self._demands = Demands()
         self._wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._look_at = self._count_at = 0.0
         # Tasks to be looked up in the store, to be given their instances, and to be ended.
         self._doubtful: set[int] = set()
@@ -76,18 +80,28 @@ class Dispatcher:
         newsroom.add(self._hear)
 
     async def run(self, beat: Beat) -> None:
-        """Works until cancelled."""
-        while True:
-            beat.beat()
-            await self._woken()
-            try:
-                await self._turn()
-            except StoreUnavailable as error:
-                log.warning("tasks wait for the store: %s", error)
-                await asyncio.sleep(PAUSE_SECONDS)
+        """Works until cancelled. Raises what a dispatch has raised."""
+        try:
+            while not self._failed.done():
+                beat.beat()
+                await self._woken()
+                try:
+                    await self._turn()
+                except StoreUnavailable as error:
+                    log.warning("tasks wait for the store: %s", error)
+                    await asyncio.sleep(PAUSE_SECONDS)
+            self._failed.result()
+        finally:
+            for task in self._sending:
+                task.cancel()
 
-    def take(self, task_id: int) -> None:
-        """A task was submitted here and is ours."""
+    def own(self, owner: str, task: OwnedTask, graph: Graph) -> None:
+        """A task was submitted here under the name `owner`. If that is not ours any more, others adopt the task."""
+        if owner == self._ownership.name:
+            self._moved(self._board.add(task, graph))
+
+    def look_up(self, task_id: int) -> None:
+        """A task may be another's by now, or have changed."""
         self._doubtful.add(task_id)
         self._wake.set()
 
@@ -112,7 +126,7 @@ class Dispatcher:
                 self._moved(held)
         for task_id in news.changed:
             if self._board.get(task_id) is not None:
-                self.take(task_id)
+                self.look_up(task_id)
         if news.sender != self._newsroom.sender:
             self._demands.heard(news.sender, news.demands, now)
 
@@ -137,7 +151,7 @@ class Dispatcher:
             await self._make_instances()
         if self._ended:
             await self._end()
-        await self._dispatch()
+        self._dispatch()
 
     async def _look(self, now: float) -> None:
         self._expire()
@@ -218,46 +232,68 @@ class Dispatcher:
         done_ids = [finish.task_id for (_, finish), done in zip(ending, outcomes, strict=True) if done]
         self._newsroom.tell(changed=done_ids)
 
-    async def _dispatch(self) -> None:
-        now = time.monotonic()
-        picks = self._board.take(self._slots(), self._demands.of_others(now), now, BATCH)
-        if not picks:
-            return
+    def _dispatch(self) -> None:
+        """Sends out the nodes whose turn it is; while one batch is committed, the next is gathered and made."""
+        while len(self._sending) < SENDING:
+            now = time.monotonic()
+            picks = self._board.take(self._slots(), self._demands.of_others(now), now, BATCH)
+            if not picks:
+                return
+            task = asyncio.create_task(self._send(picks), name="dispatch")
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _send(self, picks: Sequence[Pick]) -> None:
         try:
             ready, spoiled = await self._departures.prepare(picks)
             outcomes = await self._store.dispatch([each.dispatch for each in ready]) if ready else []
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            log.warning("%d nodes wait for the store: %s", len(picks), error)
+            await asyncio.sleep(PAUSE_SECONDS)
             # What of it was committed all the same is refused the next time, and then looked up.
             self._board.put_back(picks)
-            raise
+            return
+        sent: list[tuple[Ready, int]] = []
         for each, outbox_id in zip(ready, outcomes, strict=True):
             if outbox_id is None:
                 self._refused("dispatch", each.pick.held.task.task_id)
                 continue
-            DISPATCHED.inc()
             self._board.dispatched(each.pick, each.dispatch.request_id, time.monotonic())
-            self._departures.publish(each, outbox_id)
-        await self._spoil(spoiled)
-        if len(picks) == BATCH:
-            self._wake.set()
+            sent.append((each, outbox_id))
+        DISPATCHED.inc(len(sent))
+        if sent:
+            self._departures.publish(sent)
+        for each_spoiled in spoiled:
+            await self._spoil(each_spoiled)
 
-    async def _spoil(self, spoiled: Collection[Spoiled]) -> None:
-        for each in spoiled:
-            held, node_id = each.pick.held, each.pick.node_id
-            result = NodeResult(outcome="failed", status=400, usage=NO_USAGE, error=each.error)
-            text = msgspec.json.encode(result).decode()
-            if not await self._store.settle_node(held.task.task_id, held.task.epoch, node_id, text):
-                self._refused("result", held.task.task_id)
-                continue
-            held.graph.fail(node_id, each.error)
-            self._moved(held)
-            self._newsroom.tell(settled=[Settled(held.task.task_id, node_id, None, result)])
+    async def _spoil(self, spoiled: Spoiled) -> None:
+        held, node_id = spoiled.pick.held, spoiled.pick.node_id
+        result = NodeResult(outcome="failed", status=400, usage=NO_USAGE, error=spoiled.error)
+        text = msgspec.json.encode(result).decode()
+        try:
+            settled = await self._store.settle_node(held.task.task_id, held.task.epoch, node_id, text)
+        except StoreUnavailable as error:
+            log.warning("a node that cannot be called waits for the store: %s", error)
+            self._board.put_back([spoiled.pick])
+            return
+        if not settled:
+            self._refused("result", held.task.task_id)
+            return
+        held.graph.fail(node_id, spoiled.error)
+        self._moved(held)
+        self._newsroom.tell(settled=[Settled(held.task.task_id, node_id, None, result)])
 
     def _refused(self, write: str, task_id: int) -> None:
         log.info("a %s of task %d was refused: it is another's by now, or has changed", write, task_id)
         REFUSED.labels(write).inc()
         self._ownership.doubt()
-        self.take(task_id)
+        self.look_up(task_id)
 
 
 @contextlib.contextmanager

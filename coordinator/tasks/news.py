@@ -20,12 +20,15 @@ CHANNEL = "agentos-tasks"
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True):
-    """A node has its result. `request_id`: of the dispatch that it answers; None where no worker was asked."""
+    """A node has its result. `request_id`: of the dispatch that it answers; None where no worker was asked.
+    `seconds`: of the call, if that is known.
+    """
 
     task_id: int
     node_id: str
     request_id: str | None
     result: NodeResult
+    seconds: float | None = None
 
 
 class News(msgspec.Struct, frozen=True, omit_defaults=True):
