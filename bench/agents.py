@@ -6,12 +6,15 @@ The same tasks come at the same times with the same durations of their calls in 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agentos.readiness import wait_until_ready
 from bench import report
 from bench.database import database
 from bench.graphrun import RUN_SECONDS, run_graphs, task_number
@@ -86,29 +89,32 @@ def _run(on: Stage, bus: BusName, seconds: float, every: float | None, call_seco
 async def _play(started: Fleet, coming: Sequence[Visit], every: float | None) -> tuple[list[Served], int]:
     """What came of each, and how many kills there were."""
     killed: list[int] = []
+    async with asyncio.timeout(RUN_SECONDS + coming[-1].at):
+        serving = asyncio.ensure_future(_serve(started, coming))
+        killing = asyncio.ensure_future(_kill(started, every or math.inf, killed))
+        await asyncio.wait([serving, killing], return_when=asyncio.FIRST_COMPLETED)
+        if killing.done():
+            killing.result()
+        killing.cancel()
+        return serving.result(), len(killed)
+
+
+async def _serve(started: Fleet, coming: Sequence[Visit]) -> list[Served]:
+    """Two clients, which know all gateways and begin with another one each, submit in turn."""
+    one, other = ",".join(started.gateways), ",".join(reversed(started.gateways))
     began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(RUN_SECONDS + coming[-1].at), asyncio.TaskGroup() as group:
-        killing = group.create_task(_kill(started, every, killed)) if every else None
-        serving = [group.create_task(_serve(started, began, number, each)) for number, each in enumerate(coming)]
-        served = await asyncio.gather(*serving)
-        if killing is not None:
-            killing.cancel()
-    return served, len(killed)
-
-
-async def _serve(started: Fleet, began: float, number: int, visit: Visit) -> Served:
-    """As a client of its own, which knows all gateways and begins with another one than the client before."""
-    turn = number % COORDINATORS
-    gateways = started.gateways[turn:] + started.gateways[:turn]
-    async with Client(",".join(gateways), patience=RUN_SECONDS) as client:
-        return await serve(client, began, visit)
+    async with Client(one, patience=RUN_SECONDS) as first, Client(other, patience=RUN_SECONDS) as second:
+        clients = itertools.cycle((first, second))
+        return await asyncio.gather(*(serve(next(clients), began, each) for each in coming))
 
 
 async def _kill(started: Fleet, every: float, killed: list[int]) -> None:
-    """Kills the coordinators in turn, for ever."""
+    """Kills the coordinators in turn, for ever, but never the last one that serves."""
     while True:
         await asyncio.sleep(every)
         number = len(killed) % COORDINATORS
+        for gateway in started.gateways:
+            await wait_until_ready(gateway, [started.model])
         killed.append(number)
         await asyncio.to_thread(started.kill_coordinator, number)
 
