@@ -8,7 +8,9 @@ import typer
 
 from bench import agents as agents_bench
 from bench import coordinators as coordinators_bench
+from bench import fairness as fairness_bench
 from bench import graphs as graphs_bench
+from bench import order as order_bench
 from bench import rows as rows_bench
 from bench import succession as succession_bench
 from bench.options import Bus, Json, One, OneBus, Which, numbers
@@ -88,3 +90,30 @@ def agents(
 ) -> None:
     """Five agent tasks by Poisson arrivals: mean latency while coordinators are killed, beside undisturbed."""
     agents_bench.run(bus.value, seconds=seconds, every=every, call_seconds=call_seconds, seed=seed, file=file)
+
+
+@app.command()
+def order(
+    *,
+    bus: OneBus = One.postgres,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each order.")] = 5,
+    tasks: Annotated[int, typer.Option(min=1, max=10_000, help="Tasks of a run.")] = 100,
+    load: Annotated[float, typer.Option(min=0.05, max=2, help="Part of the slots that the calls need.")] = 0.95,
+    call_seconds: Annotated[float, typer.Option(min=0.01, max=60, help="Mean duration of a call.")] = 0.2,
+    file: Json = None,
+) -> None:
+    """Five agent tasks by Poisson arrivals: shortest remaining first beside first come, first served."""
+    order_bench.run(bus.value, seeds=seeds, tasks=tasks, load=load, call_seconds=call_seconds, file=file)
+
+
+@app.command()
+def fairness(
+    *,
+    bus: OneBus = One.postgres,
+    nodes: Annotated[int, typer.Option(min=1, max=150_000, help="Nodes of the user with many.")] = 100_000,
+    asks: Annotated[int, typer.Option(min=1, max=1000, help="Questions of the user with few.")] = 20,
+    call_seconds: Annotated[float, typer.Option(min=0, max=60, help="Duration of a call.")] = 0.1,
+    file: Json = None,
+) -> None:
+    """A user's first answer while another has very many nodes queued, beside that on an idle fleet."""
+    fairness_bench.run(bus.value, nodes=nodes, asks=asks, call_seconds=call_seconds, file=file)

@@ -29,6 +29,7 @@ from agentos.stack import environment
 from bench.processes import Process, running
 from coordinator.settings import CoordinatorSettings
 from core.settings import Settings
+from policy.order import Order
 from store.migrate import upgrade
 from workernode.settings import WorkerSettings
 
@@ -118,10 +119,14 @@ def fleet(
     *,
     workers: int = 1,
     coordinators: int = 1,
+    order: Order = "srtf",
     profile_to: Path | None = None,
     **worker_settings: Any,
 ) -> Iterator[Fleet]:
-    """Coordinators and the workers of a new model. With `profile_to` each is sampled (see bench.profiled)."""
+    """Coordinators, which dispatch in `order`, and the workers of a new model.
+
+    With `profile_to` each is sampled (see bench.profiled).
+    """
     model = f"bench-{uuid.uuid4().hex[:8]}"
     results = f"res-{model}"
     ports = [free_port(HOST, 0) for _ in range(coordinators)]
@@ -146,6 +151,7 @@ def fleet(
                 port=ports[number],
                 res_topic_name=results,
                 grace_seconds=5,
+                dispatch_order=order,
                 **on.addresses(bus),
             )
             return start("coordinator", f"coordinator-{number + 1}" if number else "coordinator", own)
