@@ -35,3 +35,8 @@ def decode(cursor: str) -> Place:
     if encode(place) != cursor or "\0" in place.node_id:
         raise NotFound("there is no such place in the task's events")
     return place
+
+
+def ends(cursor: str) -> bool:
+    """It is that of a graph's end, after which nothing happens. Raises `NotFound` as `decode`."""
+    return decode(cursor).kind == "ended"

@@ -21,6 +21,11 @@ LOCKS = 0x41474F53
 MISSED_SECONDS = 2
 PATIENCE = f"interval '{MISSED_SECONDS} seconds'"
 
+# In the words of the indexes tasks_waiting and tasks_owned. They fit no other index: else Postgres, planning while there
+# are few tasks, takes any that looks as good, and keeps to it when there are a million.
+WAITING = "(case when owner is null then state end) = 'open'"
+OWNED = "(case when state = 'open' then owner end) is not null"
+
 LOCK_ROW = f"locktype = 'advisory' and classid = {LOCKS} and objsubid = 2 and objid = coordinators.lock::oid \
 and database = (select oid from pg_database where datname = current_database())"
 LEASED = f"(lease_until > '-infinity' and greatest(lease_until, pg_postmaster_start_time() + {PATIENCE}) > now())"
@@ -52,7 +57,7 @@ with mine as (
 ), cleaned as (
     delete from coordinators where name = any(array(
         select name from coordinators where name <> $1 and not {LIVES}
-               and not exists (select from tasks where state = 'open' and owner = coordinators.name)
+               and not exists (select from tasks where {OWNED} and owner = coordinators.name)
         for update skip locked
     ))
 )
@@ -60,9 +65,9 @@ select name, region, (select count(*) from locked) from coordinators
 where exists (select from mine) and (name = $1 or {LIVES}) order by name
 """
 
-LEAVE = """
+LEAVE = f"""
 with held as materialized (
-    select task_id from tasks where state = 'open' and owner = $1 order by task_id for no key update
+    select task_id from tasks where {OWNED} and owner = $1 order by task_id for no key update
 ), freed as (
     update tasks set owner = null, regional_epoch = regional_epoch + 1
     where task_id = any(array(select task_id from held))
@@ -71,13 +76,12 @@ delete from coordinators where name = $1
 """
 
 # What follows the tasks just taken.
-OWNED = """
+TAKEN = """
 select task_id, user_id, weight, global_epoch, regional_epoch, task_description, priority,
        extract(epoch from deadline)::float8, extract(epoch from created_at)::float8
 from {tasks} join users using (user_id) order by priority desc, task_id
 """
 
-WAITING = "state = 'open' and owner is null"
 MOVED = "region <> $2 and (global_epoch, regional_epoch) <> (0, 0)"
 
 # - `waiting` are users with tasks to claim: from one index entry to that of the next user, from a place drawn by lot
@@ -88,8 +92,8 @@ MOVED = "region <> $2 and (global_epoch, regional_epoch) <> (0, 0)"
 CLAIM = f"""
 with recursive first as materialized (
     select coalesce(
-        (select user_id from tasks where {WAITING} and user_id >= $4::float8 * (
-            select user_id from tasks where {WAITING} order by user_id desc limit 1
+        (select user_id from tasks where {WAITING} and user_id >= (
+            select ($4::float8 * user_id)::bigint from tasks where {WAITING} order by user_id desc limit 1
         ) order by user_id limit 1),
         (select user_id from tasks where {WAITING} order by user_id limit 1)
     ) as user_id
@@ -115,7 +119,7 @@ with recursive first as materialized (
         regional_epoch = case when {MOVED} then 0 else regional_epoch end
     where task_id = any(array(select task_id from picked)) returning tasks.*
 )
-{OWNED.format(tasks="taken")}
+{TAKEN.format(tasks="taken")}
 """
 
 # - `ended` writes down who is dead. A renewal under way has the row locked: it lives.
@@ -132,16 +136,16 @@ with recursive ended as (
         lease_until > '-infinity' and name not in (select name from ended)
     )
 ), owners(name) as (
-    select (select owner from tasks where state = 'open' and owner is not null order by owner limit 1)
+    select (select owner from tasks where {OWNED} order by owner limit 1)
     union all
-    select (select owner from tasks where state = 'open' and owner > owners.name order by owner limit 1)
+    select (select owner from tasks where {OWNED} and owner > owners.name order by owner limit 1)
     from owners where name is not null
 ), picked as materialized (
     select task.task_id from owners cross join lateral (
         select task_id from tasks
-        where state = 'open' and owner = owners.name and owners.name <> $1
+        where {OWNED} and owner = owners.name
               and (region = $2 or region <> all(array(select region from living)))
-        order by owner, task_id limit $3 for no key update skip locked
+        order by task_id limit $3 for no key update skip locked
     ) task
     where owners.name <> all(array(select name from living)) limit $3
 ), taken as (
@@ -150,12 +154,12 @@ with recursive ended as (
         regional_epoch = case when region = $2 then regional_epoch + 1 else 0 end
     where task_id = any(array(select task_id from picked)) returning tasks.*
 )
-{OWNED.format(tasks="taken")}
+{TAKEN.format(tasks="taken")}
 """
 
-MINE = "select task_id from tasks where state = 'open' and owner = $1 order by owner, task_id"
+MINE = f"select task_id from tasks where {OWNED} and owner = $1 order by task_id"
 
-RELOAD = OWNED.format(
+RELOAD = TAKEN.format(
     tasks="(select * from tasks where task_id = any($2::bigint[]) and state = 'open' and owner = $1) mine"
 )
 

@@ -122,9 +122,13 @@ tasks = Table(
     Index(
         "tasks_waiting",
         *("user_id", desc("priority"), "task_id"),
-        postgresql_where=text("state = 'open' and owner is null"),
+        postgresql_where=text("(case when owner is null then state end) = 'open'"),
     ),
-    Index("tasks_owned", "owner", "task_id", postgresql_where=text("state = 'open'")),
+    Index(
+        "tasks_owned",
+        *("owner", "task_id"),
+        postgresql_where=text("(case when state = 'open' then owner end) is not null"),
+    ),
     Index("tasks_by_state", "state", "task_id", postgresql_where=text("state is not null")),
     Index("tasks_by_user", "user_id", "state", "task_id", postgresql_where=text("state is not null")),
 )

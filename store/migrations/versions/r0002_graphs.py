@@ -1,6 +1,7 @@
 """Task graphs: their state and owner, users, coordinators, dispatches, and the order in which things happened.
 
-The columns of `tasks` are null for a task that is no graph, and the indexes leave it out.
+The columns of `tasks` are null for a task that is no graph, and the indexes leave it out. Two are written so that only
+a statement that asks in the same words can use them, and can use no other: store/ownership.py says why.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ alter table tasks
     add column summary text,
     add column xid xid8;
 create unique index tasks_idempotency_key on tasks (user_id, idempotency_key) where idempotency_key is not null;
-create index tasks_waiting on tasks (user_id, priority desc, task_id) where state = 'open' and owner is null;
-create index tasks_owned on tasks (owner, task_id) where state = 'open';
+create index tasks_waiting on tasks (user_id, priority desc, task_id)
+    where (case when owner is null then state end) = 'open';
+create index tasks_owned on tasks (owner, task_id)
+    where (case when state = 'open' then owner end) is not null;
 create index tasks_by_state on tasks (state, task_id) where state is not null;
 create index tasks_by_user on tasks (user_id, state, task_id) where state is not null;
 """
