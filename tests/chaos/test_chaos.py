@@ -1,0 +1,25 @@
+"""A short run of chaos on each bus. Longer ones: `python -m tests.chaos --minutes M --seed S`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.__main__ import describe, say
+from tests.chaos.run import Options, chaos
+
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(400), pytest.mark.xdist_group("chaos")]
+
+SECONDS, TASKS = 20.0, 60
+
+
+@pytest.mark.parametrize("bus", ["postgres", pytest.param("pulsar", marks=pytest.mark.pulsar)])
+async def test_every_task_ends_as_it_should_and_the_books_agree(bus: str, request: pytest.FixtureRequest) -> None:
+    if bus == "pulsar":
+        request.getfixturevalue("pulsar_home")
+    options = Options(SECONDS, seed=5, tasks=TASKS, bus=bus)
+    report = await chaos(options, say)
+    say(describe(report))
+    assert not report.errors, options.command
+    # Otherwise the run has shown nothing.
+    assert report.mishaps.total() > 3
+    assert report.books.calls > TASKS
