@@ -14,6 +14,7 @@ from coordinator.tasks.graph import status_of
 from coordinator.tasks.news import Newsroom
 from coordinator.tasks.views import event_data
 from store import EventRow, Store
+from store.cursor import ends
 
 # News may be lost, and others' commits may come later than their news: so the store is asked now and then.
 LOOK_SECONDS = 1.0
@@ -26,6 +27,8 @@ async def events(store: Store, newsroom: Newsroom, task_id: int, cursor: str) ->
     """Events after `cursor` (empty: all), until the task has ended, or this gateway stops: then the client goes on at
     another. Raises `NotFound`, `StoreUnavailable`.
     """
+    if cursor and ends(cursor):
+        return
     told_at = time.monotonic()
     with newsroom.watch(task_id) as news:
         while not newsroom.ended:
