@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import random
 import time
@@ -103,8 +104,9 @@ class Door:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
         url = URL(self._urls[0] + path, encoded=True)
         given = {"Content-Type": "application/json", **(headers or {})}
+        data = None if body is None else io.BytesIO(body)
         try:
-            async with self._session.request(method, url, data=body, headers=given, timeout=timeout) as response:
+            async with self._session.request(method, url, data=data, headers=given, timeout=timeout) as response:
                 self.heard = True
                 if response.status >= 400:
                     raise _refusal(response.status, await response.read())
