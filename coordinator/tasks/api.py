@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,8 +14,9 @@ from starlette.routing import Route
 from coordinator.metrics import SUBMITTED
 from coordinator.models import Models
 from coordinator.tasks import refusals
+from coordinator.tasks.apart import apart
 from coordinator.tasks.board import Board
-from coordinator.tasks.description import Description, decode, encode, parse, revise
+from coordinator.tasks.description import Description, decode, encode, revise
 from coordinator.tasks.dispatcher import Dispatcher
 from coordinator.tasks.events import events
 from coordinator.tasks.graph import Graph, NodeStatus
@@ -27,14 +27,13 @@ from coordinator.tasks.outputs import output_text
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import Prices
 from coordinator.tasks.stopping import Stopping
+from coordinator.tasks.submission import fresh_row, owned_task, read_submission
 from coordinator.tasks.views import TASK, etag, node_object, task_object
 from core.batcher import Batcher
 from core.errors import NotFound, StaleEpoch, TaskClosed
-from store import Accepted, Epoch, NewTask, OwnedTask, Store, TaskRow, TaskState
+from store import Accepted, NewTask, Store, TaskRow, TaskState
 
 LARGEST_PAGE = 100
-# Of every task when it is submitted.
-FIRST = Epoch(0, 0)
 EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -72,7 +71,7 @@ class TaskApi:
         return [
             Route("/tasks", self._create, methods=["POST"]),
             Route("/tasks", self._list, methods=["GET"]),
-            Route("/tasks/{task}", self._read, methods=["GET"]),
+            Route("/tasks/{task}", self._look, methods=["GET"]),
             Route("/tasks/{task}", self._revise, methods=["PATCH"]),
             Route("/tasks/{task}", self._cancel, methods=["DELETE"]),
             Route("/tasks/{task}/events", self._events, methods=["GET"]),
@@ -82,34 +81,21 @@ class TaskApi:
     async def _create(self, request: Request) -> Response:
         body = await body_of(request, self._max_body_bytes)
         key = key_of(request)
-        description = parse(body, max_nodes=self._max_nodes)
-        await self._check(description)
-        graph = Graph(description)
-        new = self._new_task(description, body, key)
+        read = await apart(len(body), lambda: read_submission(body, self._max_nodes))
+        await self._check(read.description)
+        owner = self._ownership.name if self._board.room() else None
+        new = read.new_task(key, owner, self._ownership.region, time.time())
         accepted = await self._submit.submit(new)
         if not accepted.same:
             raise refusals.key_reused()
         if not accepted.fresh:
             return await self._answer(accepted.task_id, 200, nodes=True)
         SUBMITTED.inc()
-        row = _fresh_row(new, accepted)
-        told = task_object(row, description, graph, nodes=True)
-        if new.owner is not None:
-            self._dispatcher.own(new.owner, _owned(new, accepted), graph)
+        row = fresh_row(new, accepted)
+        told = task_object(row, read.description, read.graph, nodes=True)
+        if owner is not None:
+            self._dispatcher.own(owner, owned_task(new, accepted), read.graph)
         return JSONResponse(told, 202, headers={"etag": f'"{etag(row)}"'})
-
-    def _new_task(self, description: Description, body: bytes, key: str | None) -> NewTask:
-        deadline = None if description.deadline_seconds is None else time.time() + description.deadline_seconds
-        return NewTask(
-            user=description.user,
-            description=encode(description),
-            fingerprint=hashlib.sha256(body).hexdigest(),
-            region=self._ownership.region,
-            priority=description.priority,
-            deadline=deadline,
-            idempotency_key=key,
-            owner=self._ownership.name if self._board.room() else None,
-        )
 
     async def _list(self, request: Request) -> Response:
         query = request.query_params
@@ -120,7 +106,7 @@ class TaskApi:
         last = data[-1]["id"] if data else None
         return JSONResponse({"object": "list", "data": data, "has_more": len(rows) > limit, "last_id": last})
 
-    async def _read(self, request: Request) -> Response:
+    async def _look(self, request: Request) -> Response:
         nodes = request.query_params.get("nodes", "true") != "false"
         return await self._answer(_task_of(request), 200, nodes=nodes)
 
@@ -145,8 +131,7 @@ class TaskApi:
             row = await self._row(task_id)
             if seen and seen != etag(row):
                 raise refusals.epoch_stale(etag(row))
-            standing = decode(row.description)
-            description = revise(standing, body, max_nodes=self._max_nodes)
+            standing, description = await self._revised(row.description, body)
             await self._check(description, known=standing)
             if description == standing:
                 break
@@ -159,6 +144,13 @@ class TaskApi:
             self._newsroom.tell(changed=[task_id])
             break
         return await self._answer(task_id, 200, nodes=True)
+
+    async def _revised(self, text: str, body: bytes) -> tuple[Description, Description]:
+        def work() -> tuple[Description, Description]:
+            standing = decode(text)
+            return standing, revise(standing, body, max_nodes=self._max_nodes)
+
+        return await apart(len(text) + len(body), work)
 
     async def _cancel(self, request: Request) -> Response:
         task_id = _task_of(request)
@@ -216,36 +208,6 @@ _STOPPED = {
     TaskState.CANCELLED: NodeStatus.CANCELLED,
     TaskState.EXPIRED: NodeStatus.EXPIRED,
 }
-
-
-def _fresh_row(new: NewTask, accepted: Accepted) -> TaskRow:
-    return TaskRow(
-        task_id=accepted.task_id,
-        user=new.user,
-        state=TaskState.OPEN,
-        running=False,
-        epoch=FIRST,
-        owner=new.owner,
-        description=new.description,
-        priority=new.priority,
-        deadline=new.deadline,
-        created_at=accepted.created_at,
-        finished_at=None,
-        summary=None,
-    )
-
-
-def _owned(new: NewTask, accepted: Accepted) -> OwnedTask:
-    return OwnedTask(
-        task_id=accepted.task_id,
-        user_id=accepted.user_id,
-        weight=accepted.weight,
-        epoch=FIRST,
-        description=new.description,
-        priority=new.priority,
-        deadline=new.deadline,
-        created_at=accepted.created_at,
-    )
 
 
 def _task_of(request: Request) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from coordinator.noderesult import decode_node_result
+from coordinator.tasks.apart import apart
 from coordinator.tasks.description import decode
 from coordinator.tasks.graph import Graph
 from coordinator.tasks.news import Settled
@@ -15,14 +16,19 @@ async def load(store: Store, descriptions: Sequence[tuple[int, str]]) -> dict[in
     """The graphs of (task, description), as far as they have come, and the rows that say so. Raises
     `StoreUnavailable`.
     """
-    graphs = {task_id: Graph(decode(description)) for task_id, description in descriptions}
-    rows: dict[int, list[NodeRow]] = {task_id: [] for task_id in graphs}
-    for row in await store.nodes_of(list(graphs)):
+    rows: dict[int, list[NodeRow]] = {task_id: [] for task_id, _ in descriptions}
+    for row in await store.nodes_of(list(rows)):
         rows[row.task_id].append(row)
-    for task_id, graph in graphs.items():
-        graph.restore(rows[task_id])
+    size = sum(len(description) for _, description in descriptions)
+    graphs = await apart(size, lambda: {number: _graph(text, rows[number]) for number, text in descriptions})
     await expand(store, graphs.values())
     return {task_id: (graph, rows[task_id]) for task_id, graph in graphs.items()}
+
+
+def _graph(description: str, rows: Sequence[NodeRow]) -> Graph:
+    graph = Graph(decode(description))
+    graph.restore(rows)
+    return graph
 
 
 async def expand(store: Store, graphs: Iterable[Graph]) -> None:
