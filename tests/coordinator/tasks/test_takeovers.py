@@ -13,7 +13,8 @@ from bus.messages import Outcome
 from coordinator.tasks.description import Description, revise
 from coordinator.tasks.graph import Graph, NodeStatus
 from store import TaskState
-from tests.coordinator.tasks.world import Fate, World, by_chance, description, ended, node, play
+from tests.coordinator.tasks.sketches import description, node
+from tests.coordinator.tasks.world import Fate, World, by_chance, ended, play
 
 EXAMPLES = 60
 ENDED = {"completed", "failed", "cancelled", "expired", "skipped"}

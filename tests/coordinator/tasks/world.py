@@ -9,49 +9,17 @@ from typing import Any
 
 import msgspec
 
-from bus.messages import Outcome, Usage
+from bus.messages import Outcome
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.description import Description, decode, encode, parse
+from coordinator.tasks.description import Description, decode, encode
 from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.nodes import MOVES
 from coordinator.tasks.references import ReferenceFailed
 from store import NodeRow, TaskState
+from tests.coordinator.tasks.sketches import answer, result, statuses
 
 # A call's outcome, of a node and an attempt.
 Fate = Callable[[str, int], Outcome]
-
-
-def node(node_id: str, content: str = "hi", **fields: Any) -> dict[str, Any]:
-    return {"id": node_id, "model": "m", "body": {"messages": [{"role": "user", "content": content}]}} | fields
-
-
-def description(*nodes: dict[str, Any], **fields: Any) -> Description:
-    return parse(json.dumps({"nodes": nodes} | fields).encode(), max_nodes=20_000)
-
-
-def graph(*nodes: dict[str, Any], **fields: Any) -> Graph:
-    return Graph(description(*nodes, **fields))
-
-
-def result(outcome: Outcome = "completed", document: int | None = None, tokens: int = 1) -> NodeResult:
-    error = None if outcome == "completed" else {"message": "why", "type": "server_error", "param": None, "code": "c"}
-    status = 200 if outcome == "completed" else 500
-    return NodeResult(outcome, status, Usage(tokens, tokens, 2 * tokens), error=error, document=document)
-
-
-def answer(content: str) -> str:
-    return json.dumps({"choices": [{"message": {"content": content}}]})
-
-
-def run(graph: Graph, *node_ids: str, outcome: Outcome = "completed") -> None:
-    """Each is dispatched and has its result."""
-    for node_id in node_ids:
-        graph.dispatched(node_id)
-        assert graph.settle(node_id, result(outcome))
-
-
-def statuses(graph: Graph) -> dict[str, NodeStatus]:
-    return {view.id: view.status for view in graph.nodes()}
 
 
 class World:
