@@ -66,8 +66,7 @@ class Course:
             node.attempt = node.number if past.attempt is None else max(node.attempt, past.attempt)
         node.document, node.error = result.document, result.error
         self.tally.use(node, result.usage)
-        again = status is NodeStatus.FAILED and not past.for_good and not node.is_list
-        if again and node.attempt <= node.spec.retries:
+        if status is NodeStatus.FAILED and not past.for_good and node.attempt <= node.spec.retries:
             self._again(node)
         else:
             self.end(node, status)

@@ -46,8 +46,8 @@ class Graph:
 
     def restore(self, rows: Iterable[NodeRow]) -> None:
         """What was dispatched and settled before, in any order."""
-        for past in sorted(map(past_of, rows), key=Past.rank):
-            self._apply(past)
+        for row in rows:
+            self._apply(past_of(row))
         self._check()
 
     def take_ready(self) -> list[str]:
@@ -99,7 +99,7 @@ class Graph:
             self.fail(node_id, error.error)
             return
         self._course.expand(node, items)
-        for past in sorted(self._early.pop(node_id, {}).values(), key=Past.rank):
+        for past in self._early.pop(node_id, {}).values():
             self._apply(past)
         self._check()
 

@@ -19,12 +19,6 @@ class Past:
     result: NodeResult | None
     called: bool
 
-    def rank(self) -> int:
-        """What comes first when much is told at once: completed, in flight, everything else."""
-        if self.result is None:
-            return 1
-        return 0 if self.result.outcome == "completed" else 2
-
     @property
     def for_good(self) -> bool:
         """Whether another call would fare no better, or would take more workers down."""

@@ -161,7 +161,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "pointer"), WRONG)
+@pytest.mark.parametrize(("sent", "pointer"), WRONG, ids=[f"{k} {at}" for k, (_, at) in enumerate(WRONG)])
 def test_what_is_wrong_is_refused_with_its_place_and_without_content(sent: bytes, pointer: str) -> None:
     with pytest.raises(DescriptionRefused) as refused:
         parse(sent, max_nodes=100)

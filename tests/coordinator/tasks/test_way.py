@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
 
+from coordinator.tasks.description import revise
 from coordinator.tasks.graph import Graph
 from store import TaskState
 from tests.coordinator.tasks.sketches import contents, description, graph, node, planned, result, run
@@ -24,6 +26,15 @@ def test_what_is_left_is_the_longest_way_and_the_sum() -> None:
     assert (made.path, made.work) == (4.0, 4.0)
     run(made, "c", "d")
     assert (made.path, made.work) == (0.0, 0.0)
+
+
+def test_nodes_that_are_added_lengthen_the_way() -> None:
+    made = Graph(description(node("a"), open=True))
+    made.weigh(lambda model: 2.0)
+    assert (made.path, made.work, made.tail("a")) == (2.0, 2.0, 2.0)
+    more = json.dumps({"nodes": [node("c", depends_on=["b"]), node("b", depends_on=["a"])]}).encode()
+    made.revise(revise(made.description, more, max_nodes=9))
+    assert (made.path, made.work, made.tail("a")) == (6.0, 6.0, 6.0)
 
 
 def test_instances_run_side_by_side() -> None:
