@@ -30,12 +30,17 @@ REASON_PROPERTY = "agentos-reason"
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message to publish. `deliver_after` is in seconds; 0 is at once. `key`: for `Bus.published`."""
+    """A message to publish. `deliver_after` is in seconds; 0 is at once. `key`: for `Bus.published`.
+
+    `leave_by`: the Unix time after which a `kept` publisher does not publish it, but raises `BusUnavailable`,
+    however long the process or the broker has stood still meanwhile: somebody else may be publishing it by then.
+    """
 
     body: bytes
     properties: Mapping[str, str] = {}
     deliver_after: float = 0.0
     key: str | None = None
+    leave_by: float | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from bus.messages import TaskRef, encode
 from bus.port import CLAIM_CHECK_BYTES, Bus, Outgoing
@@ -52,7 +52,7 @@ class Relay:
         self.owner = owner
         self._result_topic = result_topic
         self._traces = traces
-        self._topics: dict[tuple[str, str], Batcher[_Leaving, bool]] = {}
+        self._topics: dict[tuple[str, str], Batcher[list[Outgoing], None]] = {}
         self._delete = Batcher(self._delete_rows, max_size=10_000, linger=FORGET_SECONDS)
         self._deleting: set[asyncio.Task[None]] = set()
 
@@ -101,27 +101,29 @@ class Relay:
         by_topic: dict[tuple[str, str], list[Committed]] = {}
         for each in rows:
             by_topic.setdefault((each[0].topic, each[0].subscription), []).append(each)
-        by = claimed_at + LEAVE_SECONDS
-        return sum(await asyncio.gather(*(self._publish_to(*item, by) for item in by_topic.items())))
+        leave_by = claimed_at + LEAVE_SECONDS
+        return sum(await asyncio.gather(*(self._publish_to(*item, leave_by) for item in by_topic.items())))
 
-    async def _publish_to(self, key: tuple[str, str], rows: Sequence[Committed], by: float) -> int:
+    async def _publish_to(self, key: tuple[str, str], rows: Sequence[Committed], leave_by: float) -> int:
+        failure = None
         try:
-            left = await self._topic(key).submit(_Leaving([await self._message(row) for row, _ in rows], by))
+            await self._topic(key).submit([await self._message(row, leave_by) for row, _ in rows])
         except BusError as error:
             log.warning("%d messages are not published yet, left to the sweep: %s", len(rows), error)
-            left = False
+            failure = "unpublished"
         for _, span in rows:
-            span.end(None if left else "unpublished")
-        if left:
-            self._forget_later([row.outbox_id for row, _ in rows])
-        return len(rows) if left else 0
+            span.end(failure)
+        if failure:
+            return 0
+        self._forget_later([row.outbox_id for row, _ in rows])
+        return len(rows)
 
-    def _topic(self, key: tuple[str, str]) -> Batcher[_Leaving, bool]:
+    def _topic(self, key: tuple[str, str]) -> Batcher[list[Outgoing], None]:
         if key not in self._topics:
             self._topics[key] = Batcher(_Publish(self._bus, *key), max_size=500, in_flight=4)
         return self._topics[key]
 
-    async def _message(self, row: OutboxRow) -> Outgoing:
+    async def _message(self, row: OutboxRow, leave_by: float) -> Outgoing:
         task = TaskRef(
             task_id=row.task_id,
             node_id=row.node_id,
@@ -136,7 +138,7 @@ class Relay:
             message = join(row.envelope, task, body)
         else:
             message = join(row.envelope, task, b"{}", data_ref=await self._bus.put_blob(body))
-        return Outgoing(message, properties, key=envelope.request_id)
+        return Outgoing(message, properties, key=envelope.request_id, leave_by=leave_by)
 
     def _forget_later(self, outbox_ids: list[int]) -> None:
         task = asyncio.create_task(self._forget(outbox_ids), name="forget")
@@ -154,18 +156,8 @@ class Relay:
         return [None] * len(groups)
 
 
-class _Leaving(NamedTuple):
-    """Messages that were committed together, and the Unix time after which they must not leave any more."""
-
-    messages: list[Outgoing]
-    by: float
-
-
 class _Publish:
-    """Publishes batches to one topic, whose subscription it has made first: before it, messages would be lost.
-
-    Tells of each group whether it has left in time.
-    """
+    """Publishes batches to one topic, whose subscription it has made first: before it, messages would be lost."""
 
     def __init__(self, bus: Bus, topic: str, subscription: str) -> None:
         self._bus = bus
@@ -173,16 +165,13 @@ class _Publish:
         self._subscription = subscription
         self._ensured = False
 
-    async def __call__(self, groups: list[_Leaving]) -> Sequence[bool]:
+    async def __call__(self, groups: list[list[Outgoing]]) -> Sequence[None]:
         if not self._ensured:
             await self._bus.ensure_subscription(self._topic, self._subscription)
             self._ensured = True
         publisher = await self._bus.publisher(self._topic, kept=True)
-        now = time.time()
-        in_time = [group.by > now for group in groups]
-        leaving = zip(groups, in_time, strict=True)
-        await publisher.publish([message for group, left in leaving if left for message in group.messages])
-        return in_time
+        await publisher.publish([*chain.from_iterable(groups)])
+        return [None] * len(groups)
 
 
 def join(envelope: str, task: TaskRef, body: bytes, *, data_ref: str | None = None) -> bytes:

@@ -10,7 +10,7 @@ from bus.port import Outgoing
 from bus.postgres import statements
 from bus.postgres.pools import Pools
 from core.batcher import Batcher
-from core.errors import BusClosed, MessageRefused
+from core.errors import BusClosed, BusUnavailable, MessageRefused
 
 # Pulsar's limit, kept here too: what one bus takes, the other takes.
 MAX_MESSAGE_BYTES = 5 << 20
@@ -27,6 +27,7 @@ class Row(NamedTuple):
     properties: str
     delay: float
     key: str | None
+    leave_by: float | None
 
 
 class Press:
@@ -49,11 +50,14 @@ class Press:
         return [None] * len(groups)
 
     async def _put(self, part: list[Row]) -> None:
-        columns = zip(*part, strict=True)
+        *columns, leave_by = zip(*part, strict=True)
         told = statements.DELAYED if any(row.delay > 0 for row in part) else ""
         if not self._durable:
-            await self._pools.quick(statements.PUBLISH_AND_NOTIFY, *columns, told)
-        elif channels := await self._pools.durable(statements.PUBLISH, *columns):
+            earliest = min((each for each in leave_by if each is not None), default=None)
+            [answer] = await self._pools.quick(statements.PUBLISH_AND_NOTIFY, *columns, earliest, told)
+            if answer["late"]:
+                raise BusUnavailable("Postgres was asked to publish what should have left before")
+        elif channels := await self._pools.durable(statements.PUBLISH, *columns, None):
             await self._pools.quick(statements.NOTIFY, channels, told)
 
 
@@ -83,7 +87,7 @@ def _row(topic: str, message: Outgoing) -> Row:
         raise MessageRefused(f"a message of {size} bytes is above the limit of {MAX_MESSAGE_BYTES}; use a blob")
     # A stranger's name for a request may hold what Postgres's text cannot.
     key = message.key and message.key.replace("\0", "")
-    return Row(topic, message.body, properties, message.deliver_after, key)
+    return Row(topic, message.body, properties, message.deliver_after, key, message.leave_by)
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -12,7 +12,7 @@ from core.errors import MessageRefused
 # Payload of a notification that a message was put off: its consumers learn when to look.
 DELAYED = "delayed"
 
-# One row for each message and subscription of its topic, in order.
+# One row for each message and subscription of its topic, in order; none after the time $6, by the server's clock.
 _PUT = """
 with put as (
     insert into agentos_bus.messages (subscription_id, body, properties, visible_at, key)
@@ -20,12 +20,14 @@ with put as (
     from unnest($1::text[], $2::bytea[], $3::text[], $4::float8[], $5::text[]) with ordinality
          as m (topic, body, properties, delay, key, n)
     join agentos_bus.subscriptions s on s.topic = m.topic
+    where ($6::float8 < extract(epoch from now())) is not true
     order by m.n
     returning subscription_id
 )
 """
 PUBLISH_AND_NOTIFY = f"""{_PUT}
-select count(pg_notify('agentos_bus.' || subscription_id, $6)) from (select distinct subscription_id from put) touched
+select count(pg_notify('agentos_bus.' || subscription_id, $7)), $6::float8 < extract(epoch from now()) as late
+from (select distinct subscription_id from put) touched
 """
 # Transactions that notify wait for one another until they are committed, which for a durable one is a wait for the
 # disk. So that one notifies in a second statement; where that is lost, the poll finds the message.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,7 +16,7 @@ import pulsar
 from bus.port import Outgoing
 from bus.pulsar.bridge import Mailbox, close_in_thread, in_thread
 from bus.pulsar.errors import from_exception, from_result
-from core.errors import BusClosed, BusError
+from core.errors import BusClosed, BusError, BusUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +65,13 @@ class PulsarPublisher:
             return
         call = _Call(len(messages))
         confirmed = partial(self._confirmed, call)
-        for message in messages:
-            await self._room.acquire()
-            self._send(message, confirmed)
+        try:
+            for message in messages:
+                await self._room.acquire()
+                self._send(message, confirmed)
+        except BaseException:
+            call.done.cancel()  # nobody waits for what was sent before
+            raise
         await call.done
 
     async def close(self) -> None:
@@ -79,6 +84,9 @@ class PulsarPublisher:
         if self.closed:
             self._room.release()
             raise BusClosed(f"publishing to {self.topic}: the publisher is closed")
+        if message.leave_by is not None and time.time() > message.leave_by:
+            self._room.release()
+            raise BusUnavailable(f"publishing to {self.topic}: what should have left before was not sent")
         try:
             self._producer.send_async(
                 message.body,

@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import pytest
+
 from bus.port import Bus, Outgoing
-from tests.bus.conftest import Connect, take, until
+from core.errors import BusUnavailable
+from tests.bus.conftest import Connect, is_silent, take, until
 
 KEYS = [str(number) for number in range(300)]
 
@@ -108,3 +111,16 @@ async def test_a_question_takes_nothing_from_anybody(connect: Connect, topic: st
         return (await bus.backlog(topic, "s")).in_flight == len(KEYS)
 
     await until(only_its_own)
+
+
+async def test_what_should_have_left_before_is_not_published_any_more(bus: Bus, topic: str) -> None:
+    """Its publisher may have stood still, and somebody else has published it."""
+    consumer = await bus.subscribe(topic, "s", window=10)
+    publisher = await bus.publisher(topic, kept=True)
+    now = time.time()
+    await publisher.publish([Outgoing(b"in time", leave_by=now + 60), Outgoing(b"any time")])
+    with pytest.raises(BusUnavailable):
+        await publisher.publish([Outgoing(b"too late", leave_by=now - 1)])
+    await publisher.publish([Outgoing(b"later", leave_by=now + 60)])
+    assert [delivery.body for delivery in await take(consumer, 3)] == [b"in time", b"any time", b"later"]
+    assert await is_silent(consumer)
