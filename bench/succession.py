@@ -64,10 +64,9 @@ def _measure(on: Stage, bus: BusName, started: Fleet, steps: int, seconds: float
     full = run_graphs(on, started, "full", [chain(started.model, LENGTH)] * max(CHAINS, int(steps / LENGTH)))
     say(f"{bus}, full load: {full.rate:,.0f} nodes/s")
     pace = full.rate / LENGTH / 2
-    began = time.monotonic()
+    began = time.time()
     tasks = asyncio.run(_offer(started, pace, seconds))
-    await_ends(on, started, tasks)
-    half = len(tasks) * LENGTH / (time.monotonic() - began)
+    half = len(tasks) * LENGTH / (await_ends(on, started, tasks) - began)
     must_be_whole(on, tasks, len(tasks) * LENGTH)
     return [
         Steps(bus, "idle", alone.rate, _steps(on, alone.tasks)),
