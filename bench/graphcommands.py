@@ -99,7 +99,7 @@ def order(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each order.")] = 5,
     tasks: Annotated[int, typer.Option(min=1, max=10_000, help="Tasks of a run.")] = 100,
     load: Annotated[float, typer.Option(min=0.05, max=2, help="Part of the slots that the calls need.")] = 0.95,
-    call_seconds: Annotated[float, typer.Option(min=0.01, max=60, help="Mean duration of a call.")] = 0.2,
+    call_seconds: Annotated[float, typer.Option(min=0.01, max=60, help="Mean duration of a call.")] = 0.3,
     file: Json = None,
 ) -> None:
     """Five agent tasks by Poisson arrivals: shortest remaining first beside first come, first served."""

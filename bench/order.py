@@ -90,7 +90,7 @@ def _print(runs: Sequence[OrderRun], given: dict[str, Any]) -> None:
     report.show(report.table(head, [_row(order, [each for each in runs if each.order == order]) for order in ORDERS]))
     found = ratios(runs)
     report.show(
-        f"\nshortest remaining to first come, seed by seed: mean {statistics.fmean(found):.3f}, "
+        f"\nratio of shortest remaining to first come, seed by seed: mean {statistics.fmean(found):.3f}, "
         f"± {_spread(found):.3f}, {min(found):.3f} to {max(found):.3f} (published: {PUBLISHED_RATIO:.3f})"
     )
     report.show(report.goal("shortest remaining first is quicker in the mean", met=statistics.fmean(found) < 1))

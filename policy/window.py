@@ -9,6 +9,8 @@ import msgspec
 
 # Also where nobody serves, so that whoever scales by backlog sees one.
 MIN_OUTSTANDING = 4
+# The way of a message to its worker, with the look before it, on a fleet that has time.
+IDLE_LEAD_SECONDS = 0.1
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -23,9 +25,13 @@ def window(slots: int, per_second: float, lead_seconds: float) -> int:
     """The messages that the workers can soon use: what they hold, and what they finish until the next look (Little).
 
     `slots`: of all workers of the model; `per_second`: what they finish; `lead_seconds`: how long a message takes
-    to reach them after a look, the time to the next look included.
+    to reach them after a look, the time to the next look included, on a busy fleet.
+
+    No more than the slots once again wait in the topic, which knows no order but its own: so whoever goes first here
+    waits there for one call at most. Calls so short that they would end before the next message comes are no matter.
     """
-    return max(MIN_OUTSTANDING, slots + math.ceil(per_second * lead_seconds))
+    ahead = min(per_second * lead_seconds, max(slots, per_second * IDLE_LEAD_SECONDS))
+    return max(MIN_OUTSTANDING, slots + math.ceil(ahead))
 
 
 def part(window: int, others: Sequence[Demand], mine: Demand) -> int:

@@ -26,7 +26,7 @@ def test_both_orders_serve_the_same_tasks(file: Path) -> None:
         (2, "fcfs"),
     ]
     assert all(len(each["latencies"]) == 5 and each["mean"] > 0 for each in written["runs"])
-    assert "shortest remaining to first come, seed by seed" in printed
+    assert "ratio of shortest remaining to first come" in printed
 
 
 def test_a_user_asks_beside_one_with_many_nodes(file: Path) -> None:

@@ -22,7 +22,16 @@ def parts(whole: int, told: list[Demand]) -> dict[str, int]:
 def test_the_window_is_what_is_held_and_what_ends_meanwhile() -> None:
     assert window(8, 0.0, 0.5) == 8
     assert window(8, 3.0, 0.5) == 10
-    assert window(512, 4000.0, 0.5) == 2512
+    assert window(512, 600.0, 0.5) == 812
+
+
+def test_no_more_than_one_call_waits_for_each_slot() -> None:
+    assert window(8, 80.0, 1.0) == 16
+    assert window(512, 4000.0, 1.0) == 1024
+
+
+def test_calls_that_take_no_time_are_sent_ahead_as_many_as_end_on_the_way() -> None:
+    assert window(8, 1000.0, 1.0) == 108
 
 
 def test_a_model_without_workers_shows_a_backlog() -> None:
