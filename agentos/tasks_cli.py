@@ -25,7 +25,8 @@ Outputs = Annotated[bool, typer.Option("--outputs", help="The outputs of its nod
 Model = Annotated[str, typer.Option(help="The model that is asked.")]
 
 
-def _gateway(url: str | None) -> str:
+def gateway_of(url: str | None) -> str:
+    """As the option, the environment or the settings file says. Raises `ConfigurationError`."""
     return settings_of(ClientSettings, None, url=url).url
 
 
@@ -42,7 +43,7 @@ def submit(
     """Submit a task graph; it is durable once its id is printed."""
     from agentos.tasks_show import run_submit
 
-    raise typer.Exit(run_submit(_gateway(url), file, watch=watch, outputs=outputs, key=key, as_json=as_json))
+    raise typer.Exit(run_submit(gateway_of(url), file, watch=watch, outputs=outputs, key=key, as_json=as_json))
 
 
 @app.command()
@@ -57,7 +58,7 @@ def tasks(
     """List tasks, the newest first."""
     from agentos.tasks_show import run_tasks
 
-    raise typer.Exit(run_tasks(_gateway(url), user=user, status=status, limit=limit, as_json=as_json))
+    raise typer.Exit(run_tasks(gateway_of(url), user=user, status=status, limit=limit, as_json=as_json))
 
 
 @app.command()
@@ -65,7 +66,7 @@ def task(id: TaskId, *, outputs: Outputs = False, url: Url = None, as_json: AsJs
     """Show a task and its nodes."""
     from agentos.tasks_show import run_task
 
-    raise typer.Exit(run_task(_gateway(url), id, outputs=outputs, as_json=as_json))
+    raise typer.Exit(run_task(gateway_of(url), id, outputs=outputs, as_json=as_json))
 
 
 @app.command()
@@ -73,7 +74,7 @@ def cancel(id: TaskId, *, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel a task: what is queued never starts, running calls are stopped."""
     from agentos.tasks_show import run_cancel
 
-    raise typer.Exit(run_cancel(_gateway(url), id, as_json=as_json))
+    raise typer.Exit(run_cancel(gateway_of(url), id, as_json=as_json))
 
 
 @app.command()
@@ -101,7 +102,7 @@ def synthetic(
         warmup_tasks=warmup_tasks,
         model=model,
     )
-    raise typer.Exit(run_synthetic(_gateway(url), application, as_json=as_json))
+    raise typer.Exit(run_synthetic(gateway_of(url), application, as_json=as_json))
 
 
 @app.command()
@@ -137,4 +138,4 @@ def load(
         model=model,
         seed=seed,
     )
-    raise typer.Exit(run_load(_gateway(url), plan, as_json=as_json))
+    raise typer.Exit(run_load(gateway_of(url), plan, as_json=as_json))

@@ -25,7 +25,7 @@ PARTS: list[tuple[str, type[Settings]]] = [
     ("`agentos worker`, `WorkerNode.py`", WorkerSettings),
     ("`agentos coordinator`", CoordinatorSettings),
     ("`agentos up`, `start.sh`", UpSettings),
-    ("`agentos submit`, `tasks`, `task`, `cancel`, `load`, `synthetic`", ClientSettings),
+    ("`agentos submit`, `tasks`, `task`, `cancel`, `users`, `load`, `synthetic`", ClientSettings),
 ]
 
 
