@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from coordinator.completion import Completions
+from coordinator.graph.description import DescriptionRefused
 from coordinator.models import Models
 from coordinator.openai import RequestRefused, model_object, unknown_model
-from coordinator.tasks.description import DescriptionRefused
 from coordinator.tasks.refusals import description_refused
 from core.errors import AgentOSError
 from core.loopwatch import LoopWatch

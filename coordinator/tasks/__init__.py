@@ -1,1 +1,1 @@
-"""Task graphs at work: descriptions, what may run next, dispatch, ownership, the API."""
+"""Task graphs at work: order, dispatch, ownership, the API."""

@@ -11,19 +11,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from coordinator.graph.description import Description, decode, encode, revise
+from coordinator.graph.graph import Graph, NodeStatus
+from coordinator.graph.outputs import output_text
 from coordinator.metrics import SUBMITTED
 from coordinator.models import Models
 from coordinator.tasks import refusals
 from coordinator.tasks.apart import apart
 from coordinator.tasks.board import Board
-from coordinator.tasks.description import Description, decode, encode, revise
 from coordinator.tasks.dispatcher import Dispatcher
 from coordinator.tasks.events import events
-from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.incoming import body_of, count_of, key_of, number_of, state_of
 from coordinator.tasks.loading import load
 from coordinator.tasks.news import Newsroom
-from coordinator.tasks.outputs import output_text
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import Prices
 from coordinator.tasks.stopping import Stopping

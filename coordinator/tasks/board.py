@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from coordinator.tasks.graph import Graph, NodeStatus
+from coordinator.graph.graph import Graph, NodeStatus
 from coordinator.tasks.news import Settled
 from policy.durations import Durations, Rate
 from policy.fair import FairShares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.tasks.graph import Graph
+from coordinator.graph.graph import Graph
 from coordinator.tasks.prices import Prices
 
 

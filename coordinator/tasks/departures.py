@@ -15,9 +15,9 @@ import msgspec
 from bus.messages import RequestMessage
 from bus.topics import model_subscription, model_topic
 from coordinator.envelope import envelope_of
+from coordinator.graph.references import ReferenceFailed
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.tasks.board import Pick
-from coordinator.tasks.references import ReferenceFailed
 from coordinator.tracing import Traces
 from core.spans import Span
 from store import Dispatch, OutboxRow, Store

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from bus.messages import NO_USAGE
+from coordinator.graph.graph import Graph, NodeStatus
 from coordinator.metrics import DISPATCHED, FINISHED, REFUSED, TAKEN_OVER
 from coordinator.noderesult import NodeResult
 from coordinator.tasks.board import Board, Held, Pick
 from coordinator.tasks.budget import over_budget
 from coordinator.tasks.demands import Demands
 from coordinator.tasks.departures import Departures, Ready, Spoiled
-from coordinator.tasks.graph import Graph, NodeStatus
 from coordinator.tasks.loading import expand, load, settled_of
 from coordinator.tasks.news import News, Newsroom, Settled
 from coordinator.tasks.ownership import Ownership

@@ -9,8 +9,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+from coordinator.graph.graph import status_of
 from coordinator.noderesult import decode_node_result
-from coordinator.tasks.graph import status_of
 from coordinator.tasks.news import Newsroom
 from coordinator.tasks.views import event_data
 from store import EventRow, Store

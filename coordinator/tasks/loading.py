@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from coordinator.graph.description import decode
+from coordinator.graph.graph import Graph
 from coordinator.noderesult import decode_node_result
 from coordinator.tasks.apart import apart
-from coordinator.tasks.description import decode
-from coordinator.tasks.graph import Graph
 from coordinator.tasks.news import Settled
 from store import NodeRow, Store
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coordinator.graph.description import DescriptionRefused
 from coordinator.openai import RequestRefused
-from coordinator.tasks.description import DescriptionRefused
 
 _KIND = "invalid_request_error"
 

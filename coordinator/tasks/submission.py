@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from coordinator.tasks.description import Description, encode, parse
-from coordinator.tasks.graph import Graph
+from coordinator.graph.description import Description, encode, parse
+from coordinator.graph.graph import Graph
 from store import Accepted, Epoch, NewTask, OwnedTask, TaskRow, TaskState
 
 # Of every task when it is submitted.

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bus.messages import NO_USAGE, Usage
-from coordinator.tasks.graph import Graph
+from coordinator.graph.graph import Graph
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from bus.messages import Usage
+from coordinator.graph.description import Description
+from coordinator.graph.graph import Graph, NodeView
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.description import Description
-from coordinator.tasks.graph import Graph, NodeView
 from coordinator.tasks.summary import Summary, decode_summary
 from store import TaskRow, TaskState
 

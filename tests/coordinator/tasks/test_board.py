@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from bus.messages import NO_USAGE, Outcome
+from coordinator.graph.description import parse
+from coordinator.graph.graph import Graph
 from coordinator.noderesult import NodeResult
 from coordinator.tasks.board import Board, Held, Pick
-from coordinator.tasks.description import parse
-from coordinator.tasks.graph import Graph
 from coordinator.tasks.news import Settled
 from policy.window import MIN_OUTSTANDING, Demand
 from store import Epoch, NodeRow, OwnedTask, TaskState
@@ -82,13 +82,13 @@ def test_no_more_is_outstanding_than_the_workers_can_soon_use() -> None:
 def test_the_window_grows_with_what_the_workers_finish() -> None:
     driver = Driver()
     driver.board.add(owned(1), bag(20_000))
-    outstanding = driver.dispatch()
+    outstanding = first = driver.dispatch()
     for _ in range(3):
         driver.now += 0.1
         for task_id, node_id in outstanding:
             driver.settle(task_id, node_id)
         outstanding = driver.dispatch()
-    assert len(outstanding) > 3 * SLOTS[MODEL]
+    assert len(outstanding) > len(first)
 
 
 def test_a_model_without_workers_shows_a_small_backlog() -> None:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.messages import Outcome
-from coordinator.tasks.description import Description, revise
-from coordinator.tasks.graph import Graph, NodeStatus
+from coordinator.graph.description import Description, revise
+from coordinator.graph.graph import Graph, NodeStatus
 from store import TaskState
-from tests.coordinator.tasks.sketches import description, node
-from tests.coordinator.tasks.world import Fate, World, by_chance, ended, play
+from tests.coordinator.graph.sketches import description, node
+from tests.coordinator.graph.world import Fate, World, by_chance, ended, play
 
 EXAMPLES = 60
 ENDED = {"completed", "failed", "cancelled", "expired", "skipped"}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from coordinator.tasks.nodes import Node
-from coordinator.tasks.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
-from coordinator.tasks.references import Reference, ReferenceFailed, Slot, fill, find, split
+from coordinator.graph.nodes import Node
+from coordinator.graph.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
+from coordinator.graph.references import Reference, ReferenceFailed, Slot, fill, find, split
 
 # Instances of one node; a longer list is refused by name.
 MAX_INSTANCES = 10_000

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.tasks.references import ReferenceFailed
-from tests.coordinator.tasks.sketches import answer, graph, node, result
+from coordinator.graph.references import ReferenceFailed
+from tests.coordinator.graph.sketches import answer, graph, node, result
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bus.messages import Usage
+from coordinator.graph.course import Course
+from coordinator.graph.description import Description, NodeSpec
+from coordinator.graph.inputs import Inputs
+from coordinator.graph.nodes import Node, NodeStatus, NodeView, status_of
+from coordinator.graph.past import Past, heard, past_of
+from coordinator.graph.references import ReferenceFailed
+from coordinator.graph.tally import WORST_FIRST
+from coordinator.graph.way import Way
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.course import Course
-from coordinator.tasks.description import Description, NodeSpec
-from coordinator.tasks.inputs import Inputs
-from coordinator.tasks.nodes import Node, NodeStatus, NodeView, status_of
-from coordinator.tasks.past import Past, heard, past_of
-from coordinator.tasks.references import ReferenceFailed
-from coordinator.tasks.tally import WORST_FIRST
-from coordinator.tasks.way import Way
 from store import NodeRow, TaskState
 
 __all__ = ["Graph", "NodeStatus", "NodeView", "status_of"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.tasks.checking import with_nodes
-from coordinator.tasks.reading import reader
-from coordinator.tasks.specs import Budget, Description, DescriptionRefused, NodeSpec, Patch
+from coordinator.graph.checking import with_nodes
+from coordinator.graph.reading import reader
+from coordinator.graph.specs import Budget, Description, DescriptionRefused, NodeSpec, Patch
 
 __all__ = ["Budget", "Description", "DescriptionRefused", "NodeSpec", "decode", "encode", "parse", "revise"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from coordinator.tasks.nodes import Node
+from coordinator.graph.nodes import Node
 
 
 class Way:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.tasks.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
-from coordinator.tasks.references import (
+from coordinator.graph.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
+from coordinator.graph.references import (
     MAX_DEPTH,
     BadReference,
     Reference,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from bus.messages import NO_USAGE, Usage
-from coordinator.tasks.nodes import Node, NodeStatus, plus
+from coordinator.graph.nodes import Node, NodeStatus, plus
 from store import TaskState
 
 # What a task is that has such a node, the worst first.

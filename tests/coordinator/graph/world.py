@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from bus.messages import Outcome
+from coordinator.graph.description import Description, decode, encode
+from coordinator.graph.graph import Graph, NodeStatus
+from coordinator.graph.nodes import MOVES
+from coordinator.graph.references import ReferenceFailed
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.description import Description, decode, encode
-from coordinator.tasks.graph import Graph, NodeStatus
-from coordinator.tasks.nodes import MOVES
-from coordinator.tasks.references import ReferenceFailed
 from store import NodeRow, TaskState
-from tests.coordinator.tasks.sketches import answer, result, statuses
+from tests.coordinator.graph.sketches import answer, result, statuses
 
 # A call's outcome, of a node and an attempt.
 Fate = Callable[[str, int], Outcome]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from coordinator.graph.nodes import Node, NodeStatus, status_of
+from coordinator.graph.past import Past
+from coordinator.graph.specs import NodeSpec
+from coordinator.graph.tally import Tally
+from coordinator.graph.way import in_order
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.nodes import Node, NodeStatus, status_of
-from coordinator.tasks.past import Past
-from coordinator.tasks.specs import NodeSpec
-from coordinator.tasks.tally import Tally
-from coordinator.tasks.way import in_order
 
 
 class Course:

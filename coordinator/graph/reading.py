@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from coordinator.tasks.references import Place
-from coordinator.tasks.specs import DescriptionRefused
+from coordinator.graph.references import Place
+from coordinator.graph.specs import DescriptionRefused
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from bus.messages import NO_USAGE, Usage
+from coordinator.graph import nodes as drawn
+from coordinator.graph.description import revise
+from coordinator.graph.graph import Graph, NodeStatus, status_of
+from coordinator.graph.nodes import MOVES
+from coordinator.graph.references import ReferenceFailed
 from coordinator.noderesult import NodeResult
-from coordinator.tasks import nodes as drawn
-from coordinator.tasks.description import revise
-from coordinator.tasks.graph import Graph, NodeStatus, status_of
-from coordinator.tasks.nodes import MOVES
-from coordinator.tasks.references import ReferenceFailed
 from store import TaskState
-from tests.coordinator.tasks.sketches import contents, description, graph, node, planned, result, row, run, statuses
+from tests.coordinator.graph.sketches import contents, description, graph, node, planned, result, row, run, statuses
 
 WHY = {"message": "why", "type": "server_error", "param": None, "code": "c"}
 

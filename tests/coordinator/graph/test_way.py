@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.tasks.description import revise
-from coordinator.tasks.graph import Graph
+from coordinator.graph.description import revise
+from coordinator.graph.graph import Graph
 from store import TaskState
-from tests.coordinator.tasks.sketches import contents, description, graph, node, planned, result, run
+from tests.coordinator.graph.sketches import contents, description, graph, node, planned, result, run
 
 
 def test_what_is_left_is_the_longest_way_and_the_sum() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from coordinator.tasks.references import Place, pointer
+from coordinator.graph.references import Place, pointer
 from core.errors import BadMessage
 
 # Ten years: what is later than that cannot be meant, and no date can be made of it some day.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.tasks.description import Description, DescriptionRefused, decode, encode, parse, revise
+from coordinator.graph.description import Description, DescriptionRefused, decode, encode, parse, revise
 from core.errors import BadMessage
 
 SECRET = "SECRET"

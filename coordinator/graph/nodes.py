@@ -29,8 +29,8 @@ from typing import Any
 import msgspec
 
 from bus.messages import NO_USAGE, Usage
+from coordinator.graph.specs import NodeSpec
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.specs import NodeSpec
 
 
 class NodeStatus(StrEnum):

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from coordinator.tasks import references
-from coordinator.tasks.references import BadReference, Place, Slot
-from coordinator.tasks.specs import DescriptionRefused, NodeSpec
+from coordinator.graph import references
+from coordinator.graph.references import BadReference, Place, Slot
+from coordinator.graph.specs import DescriptionRefused, NodeSpec
 
 
 def with_nodes(known: list[NodeSpec], added: list[NodeSpec], max_nodes: int, *, again: bool) -> list[NodeSpec]:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bus.messages import Outcome, Usage
+from coordinator.graph.description import Description, parse
+from coordinator.graph.graph import Graph, NodeStatus
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.description import Description, parse
-from coordinator.tasks.graph import Graph, NodeStatus
 from store import NodeRow
 
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from coordinator.tasks.graph import Graph, NodeStatus
-from coordinator.tasks.inputs import MAX_INSTANCES
+from coordinator.graph.graph import Graph, NodeStatus
+from coordinator.graph.inputs import MAX_INSTANCES
 from store import TaskState
-from tests.coordinator.tasks.sketches import (
+from tests.coordinator.graph.sketches import (
     answer,
     contents,
     description,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordinator.graph.nodes import Node, NodeStatus
+from coordinator.graph.references import ReferenceFailed
 from coordinator.noderesult import NodeResult, decode_node_result
-from coordinator.tasks.nodes import Node, NodeStatus
-from coordinator.tasks.references import ReferenceFailed
 from store import NodeRow
 
 

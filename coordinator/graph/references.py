@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from coordinator.tasks.outputs import Outputs, Unresolved, as_text, compiled
+from coordinator.graph.outputs import Outputs, Unresolved, as_text, compiled
 from core.errors import AgentOSError, BadMessage
 
 # Levels of arrays and objects in a body. What reads and writes JSON recurses.
