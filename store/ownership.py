@@ -21,8 +21,8 @@ LOCKS = 0x41474F53
 MISSED_SECONDS = 2
 PATIENCE = f"interval '{MISSED_SECONDS} seconds'"
 
-# In the words of the indexes tasks_waiting and tasks_owned. They fit no other index: else Postgres, planning while there
-# are few tasks, takes any that looks as good, and keeps to it when there are a million.
+# In the words of the indexes tasks_waiting and tasks_owned. They fit no other index: else Postgres, planning while
+# there are few tasks, takes any that looks as good, and keeps to it when there are a million.
 WAITING = "(case when owner is null then state end) = 'open'"
 OWNED = "(case when state = 'open' then owner end) is not null"
 
@@ -147,7 +147,7 @@ with recursive ended as (
               and (region = $2 or region <> all(array(select region from living)))
         order by task_id limit $3 for no key update skip locked
     ) task
-    where owners.name <> all(array(select name from living)) limit $3
+    where owners.name <> $1 and owners.name <> all(array(select name from living)) limit $3
 ), taken as (
     update tasks set owner = $1, region = $2,
         global_epoch = case when region = $2 then global_epoch else global_epoch + 1 end,

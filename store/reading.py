@@ -125,7 +125,7 @@ class Reading:
         return [UserRow(*row) for row in await self._pool.fetch(USERS)]
 
     async def set_weight(self, name: str, weight: float) -> None:
-        """Sets a user's share beside others'; makes the user known. Raises `StoreError` unless it is over 0."""
+        """Sets a user's share beside others'; makes the user known. Raises `StoreError` where it is not over 0."""
         await self._pool.fetch(SET_WEIGHT, name, weight)
 
 

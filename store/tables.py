@@ -89,7 +89,7 @@ users = Table(
     _number("user_id"),
     Column("name", Text, nullable=False, unique=True),
     Column("weight", Double, nullable=False, server_default="1"),
-    CheckConstraint("weight > 0", name="weight"),
+    CheckConstraint("weight > 0 and weight < 'infinity'", name="weight"),
 )
 
 # `state` and all after it: of a graph; null for a task that is none, which no index here contains.

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from store import Epoch, Folded, FoldOutcome, Store, Submission
+from store import Dispatch, Epoch, Folded, FoldOutcome, NewTask, OwnedTask, Store, Submission
 
 SUBMISSION = Submission(
     user_id=1,
@@ -58,6 +58,36 @@ def event(**changes: Any) -> Folded:
     return Folded(**(values | changes))
 
 
+def graph(**changes: Any) -> NewTask:
+    """A graph of the user u."""
+    return NewTask(**({"user": "u", "description": "{}", "fingerprint": "f", "region": "here"} | changes))
+
+
+def dispatch(task: OwnedTask, **changes: Any) -> Dispatch:
+    """The first attempt at a node of a graph, left in the outbox for others at once."""
+    values: dict[str, Any] = {
+        "task_id": task.task_id,
+        "epoch": task.epoch,
+        "node_id": "n",
+        "attempt": 1,
+        "request_id": uuid.uuid4().hex,
+        "model": "mock",
+        "topic": "model-mock",
+        "subscription": "model-mock-subscription",
+        "envelope": "{}",
+        "body": "{}",
+        "owner": "c",
+        "lease_seconds": 0.0,
+    }
+    return Dispatch(**(values | changes))
+
+
+async def owned(store: Store, number: int = 1, *, owner: str = "c", **changes: Any) -> list[OwnedTask]:
+    """New graphs of this owner."""
+    accepted = await store.submit_tasks([graph(owner=owner, **changes)] * number)
+    return await store.reload_tasks(owner, [each.task_id for each in accepted])
+
+
 async def outcomes(store: Store, batch: Sequence[Folded]) -> list[FoldOutcome]:
     """What folding does with each event."""
     return [fate.outcome for fate in await store.fold(batch)]
@@ -77,6 +107,35 @@ async def count(url: str, table: str) -> int:
     """Rows in a table."""
     async with eyes(url) as connection:
         return int(await connection.fetchval(f"select count(*) from {table}"))
+
+
+async def cut(url: str, name: str) -> None:
+    """Ends a coordinator's own connection, and has its last renewal be long ago: as if its process was killed.
+
+    Waits until the server has been up for so long that it believes in it.
+    """
+    async with eyes(url) as connection:
+        await connection.execute(
+            "select pg_sleep(extract(epoch from pg_postmaster_start_time() - now() + interval '2.1 seconds'))"
+        )
+        await connection.execute(
+            "select pg_terminate_backend(pid, 10000) from pg_locks join coordinators on objid = lock::oid "
+            "where locktype = 'advisory' and objsubid = 2 and granted and name = $1 and database = "
+            "(select oid from pg_database where datname = current_database())",
+            name,
+        )
+        await connection.execute(
+            "update coordinators set renewed_at = now() - interval '1 hour' where name = $1", name
+        )
+
+
+async def expire(url: str, name: str) -> None:
+    """Has a coordinator's lease be over, as if its process was stopped: its connection is still there."""
+    async with eyes(url) as connection:
+        await connection.execute(
+            "select pg_sleep(extract(epoch from pg_postmaster_start_time() - now() + interval '2.1 seconds'))"
+        )
+        await connection.execute("update coordinators set lease_until = now() where name = $1", name)
 
 
 BARRIER = 42

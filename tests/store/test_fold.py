@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import StoreUnavailable
 from store import Answer, Epoch, Folded, FoldOutcome, Store
-from tests.store.helpers import SUBMISSION, barrier, count, event, eyes, outcomes, waiting
+from tests.store.helpers import SUBMISSION, barrier, count, event, eyes, outcomes, owned, waiting
 
 FOLDED, DUPLICATE, LATE, STALE, UNKNOWN_TASK, LEDGER_ONLY = FoldOutcome
 OLD, NEW = Epoch(1, 9), Epoch(2, 0)
@@ -194,3 +194,24 @@ async def test_an_owners_newer_result_has_no_attempt_and_no_response(store: Stor
     await store.save_progress(task_id, "n", "{}", global_epoch=1)
     assert await store.answers([task_id]) == {task_id: Answer("{}", None)}
     assert await price(store_url, "r") == [("first", 2)]
+
+
+async def test_a_fate_says_whether_an_owner_waits_for_it_and_where_the_response_is(store: Store) -> None:
+    chat = await task_of(store)
+    (task,) = await owned(store)
+    first = event(task_id=task.task_id, response="[]")
+    events = [
+        event(task_id=chat, response="[]"),
+        first,
+        event(task_id=task.task_id, response="[]"),
+        event(task_id=task.task_id, node_id="m"),
+        event(task_id=task.task_id, final=False),
+        event(),
+        first,
+    ]
+    fates = await store.fold(events)
+    assert [fate.outcome for fate in fates] == [FOLDED, FOLDED, LATE, FOLDED, LEDGER_ONLY, LEDGER_ONLY, DUPLICATE]
+    assert [fate.graph for fate in fates] == [False, True, True, True, True, False, False]
+    documents = [fate.document for fate in fates]
+    assert await store.responses([number for number in documents if number]) == dict.fromkeys(documents[:2], "[]")
+    assert documents[2:] == [None] * 5

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from core.errors import StoreError, StoreUnavailable
-from store import Epoch, OutboxRow, Store
-from tests.store.helpers import SUBMISSION, barrier, count, event, eyes, waiting
+from store import Epoch, Finish, OutboxRow, Store, TaskState
+from tests.store.helpers import SUBMISSION, barrier, count, dispatch, event, eyes, owned, waiting
 
 TABLES = ("tasks", "documents", "outbox")
 ABANDONED = replace(SUBMISSION, lease_seconds=0.0)
@@ -118,3 +118,31 @@ async def test_what_was_claimed_before_a_crash_of_the_server_is_not_forgotten(st
     assert len(await store.claim_outbox("b", limit=9, lease_seconds=60)) == 1
     await store.published([row.outbox_id], lease_seconds=60)
     assert await count(store_url, "outbox") == 0
+
+
+async def test_what_has_its_result_need_not_leave(store: Store, store_url: str) -> None:
+    done, open_one = await store.submit([ABANDONED] * 2)
+    await store.fold([event(task_id=done.task_id)])
+    ids = [done.outbox_id, open_one.outbox_id]
+    assert [row.outbox_id for row in await store.claim_outbox("b", limit=1, lease_seconds=0)] == ids[1:]
+    assert await count(store_url, "outbox") == 1
+    await store.fold([event(task_id=open_one.task_id)])
+    assert await store.claim_outbox("b", limit=1, lease_seconds=0) == []
+    assert await count(store_url, "outbox") == 0
+
+
+async def test_what_a_closed_graph_has_left_does_not_leave(store: Store, store_url: str) -> None:
+    ended, going = await owned(store, 2)
+    await store.dispatch([dispatch(ended), dispatch(going)])
+    await store.finish([Finish(task_id=ended.task_id, epoch=ended.epoch, state=TaskState.FAILED, summary="{}")])
+    assert [row.task_id for row in await store.claim_outbox("b", limit=9, lease_seconds=0)] == [going.task_id]
+    assert await count(store_url, "outbox") == 1
+
+
+async def test_a_retry_leaves_though_the_attempt_before_failed(store: Store) -> None:
+    (task,) = await owned(store)
+    (first,) = await store.dispatch([dispatch(task)])
+    await store.published([first or 0], lease_seconds=0)
+    await store.fold([event(task_id=task.task_id, outcome="failed")])
+    (second,) = await store.dispatch([dispatch(task, attempt=2)])
+    assert [row.outbox_id for row in await store.claim_outbox("b", limit=9, lease_seconds=0)] == [second]
