@@ -26,6 +26,7 @@ Model = Annotated[str, typer.Option(help="The model that is asked.")]
 
 
 def gateway_of(url: str | None) -> str:
+    """The address in the option, else in the settings."""
     """As the option, the environment or the settings file says. Raises `ConfigurationError`."""
     return settings_of(ClientSettings, None, url=url).url
 

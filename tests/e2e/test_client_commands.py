@@ -256,3 +256,14 @@ async def test_the_example_in_python_runs(fleet: Fleet) -> None:
         out, _ = await process.communicate()
     assert process.returncode == 0
     assert out.startswith(b"task_")
+
+
+async def test_users_are_listed_and_get_weights(fleet: Fleet) -> None:
+    set_to = await agentos(fleet, "users", "weighty", "--weight", "3", "--json")
+    assert (set_to.code, set_to.json) == (0, [{"object": "user", "name": "weighty", "weight": 3.0}])
+    listed = await agentos(fleet, "users")
+    assert "weighty  3" in listed.out
+    refused = await agentos(fleet, "users", "weighty", "--weight", "0")
+    assert refused.code == 1
+    assert "weight" in refused.err
+    assert (await agentos(fleet, "users", "weighty")).code == 2
