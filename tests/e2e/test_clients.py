@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.e2e.cutting import Cutter
 from tests.fixtures.fleet import Fleet, Site, until
 from workload import sending
 from workload.client import Client
@@ -188,6 +190,40 @@ async def test_the_testing_client_pauses_between_bursts_but_not_for_answers(flee
     assert loop.time() - began >= 1.4
     assert [len(each.responses) for each in (one, many, some)] == [3, 5, 5]
     assert all(latency >= 1 for each in (one, many, some) for latency in each.latencies)
+
+
+async def test_a_lost_answer_is_asked_for_again_and_is_one_task(fleet: Fleet) -> None:
+    before = await fleet.counts()
+    graph = Graph(open=True)
+    graph.node("a", model=fleet.model, prompt="x")
+    more = Graph()
+    more.node("b", model=fleet.model, prompt="x")
+    async with Cutter(fleet.url) as cutter, Client(cutter.url) as client:
+        await client.models()
+        cutter.budgets = [0, 20]
+        task = await client.submit(graph)
+        cutter.budgets = [0, 20]
+        await task.add(more, close=True)
+        assert cutter.cut == 4
+        assert set(await task.result()) == {"a", "b"}
+    assert (await fleet.counts()).since(before).tasks == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_events_of_a_stream_that_is_cut_come_once_each(fleet: Fleet, seed: int) -> None:
+    graph = Graph()
+    nodes = [graph.node(f"n{number}", model=fleet.model, prompt="x") for number in range(20)]
+    graph.node("last", model=fleet.model, prompt="".join(map(str, nodes)))
+    budgets = [random.Random(seed).randrange(2000) for _ in range(5)]
+    async with Cutter(fleet.url) as cutter, Client(cutter.url) as client:
+        await client.models()
+        task = await client.submit(graph)
+        cutter.budgets = list(budgets)
+        told = [event async for event in task.events()]
+        assert cutter.cut > 0
+        cutter.budgets = []
+        assert told == [event async for event in task.events()]
+    assert len(told) == 2 * 21 + 1, budgets
 
 
 @pytest.mark.kills
