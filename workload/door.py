@@ -28,10 +28,13 @@ _CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 
 
 class Lost(GatewayUnavailable):
-    """One try had no answer. `silent`: the connection stood, but nothing came; `busy`: it was answered "later"."""
+    """One try had no answer. `code`: its name. `silent`: the connection stood, but nothing came; `busy`: it was
+    answered "later".
+    """
 
-    def __init__(self, why: str, *, silent: bool = False, busy: bool = False) -> None:
+    def __init__(self, why: str, *, code: str = "connection_lost", silent: bool = False, busy: bool = False) -> None:
         super().__init__(why)
+        self.code = code
         self.silent = silent
         self.busy = busy
 
@@ -176,5 +179,5 @@ def _refusal(status: int, body: bytes) -> GatewayRefused | Lost:
         error = None
     refusal = GatewayRefused(status, error if isinstance(error, dict) else {})
     if status in _LATER and refusal.code not in _NOT_LATER:
-        return Lost(str(refusal), busy=True)
+        return Lost(str(refusal), code=refusal.code, busy=True)
     return refusal

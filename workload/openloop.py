@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from core.errors import AgentOSError
 from workload.arrivals import Arrival
+from workload.door import Lost
 from workload.errors import GatewayRefused, GatewayUnavailable, TaskFailed
 from workload.report import Outcome
 
@@ -80,7 +81,7 @@ class OpenLoop:
 def name_of(failure: AgentOSError) -> str:
     """A failure's name, for counting."""
     match failure:
-        case GatewayRefused() | TaskFailed():
+        case GatewayRefused() | TaskFailed() | Lost():
             return failure.code
         case GatewayUnavailable():
             return "unavailable"

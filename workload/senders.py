@@ -18,7 +18,6 @@ from workload.sse import Parser
 PATH = "/v1/chat/completions"
 # Longer than any answer that is waited for.
 SILENCE_SECONDS = 600.0
-INTERRUPTED = "stream_interrupted"
 
 
 class Chats:
@@ -79,4 +78,4 @@ async def _read(response: aiohttp.ClientResponse, heard: Callable[[], None]) -> 
                 raise GatewayRefused(response.status, error)
             if any(choice.get("delta", {}).get("content") for choice in chunk.get("choices", [])):
                 heard()
-    raise Lost(INTERRUPTED)
+    raise Lost("the stream ended before its answer did", code="stream_interrupted")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.tasks.description import Description, parse
+from coordinator.graph.description import Description, parse
 from workload.graph import INDEX, ITEM, Graph, description_of, item, literal, text_of
 
 

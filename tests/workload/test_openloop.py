@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import BadMessage
 from workload.arrivals import Arrival
+from workload.door import Lost
 from workload.errors import GatewayRefused, GatewayUnavailable, TaskFailed
 from workload.openloop import UNFINISHED, OpenLoop, name_of
 
@@ -81,4 +82,6 @@ def test_failures_have_names() -> None:
     assert name_of(TaskFailed({**task, "status": "cancelled", "error": None})) == "cancelled"
     assert name_of(GatewayRefused(418, {})) == "status 418"
     assert name_of(GatewayUnavailable("gone")) == "unavailable"
+    assert name_of(Lost("gone")) == "connection_lost"
+    assert name_of(Lost("later", code="store_unavailable", busy=True)) == "store_unavailable"
     assert name_of(BadMessage("?")) == "BadMessage"

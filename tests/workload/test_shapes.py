@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from coordinator.tasks.description import Description, parse
+from coordinator.graph.description import Description, parse
 from workload.shapes import GRAPHS, LAST, Structure, Synthetic, single, warmup
 
 
