@@ -28,9 +28,10 @@ PREFETCH = 1000
 BATCH = 500
 PAUSE_SECONDS = 0.5
 
-# Called for every request's task that has its answer now, and with the nodes of graphs that have their results.
+# Called for every request's task that has its answer now; with the nodes of graphs that have their results, and the
+# responses, by document.
 OnAnswer = Callable[[int, Answer], None]
-OnSettled = Callable[[list[Settled]], None]
+OnSettled = Callable[[list[Settled], dict[int, str]], None]
 
 
 class Folder:
@@ -88,16 +89,19 @@ class Folder:
         for outcome, number in Counter(fate.outcome for fate in fates).items():
             FOLDED.labels(outcome.name.lower()).inc(number)
         settled: list[Settled] = []
+        responses: dict[int, str] = {}
         for result, row, fate in zip(results, rows, fates, strict=True):
             if fate.outcome is FoldOutcome.FOLDED and result.task is not None:
                 _time_per_token(result)
                 if fate.graph:
                     settled.append(_settled(result, result.task, fate.document))
+                    if fate.document is not None and row.response is not None:
+                        responses[fate.document] = row.response
                 else:
                     self._on_answer(result.task.task_id, Answer(row.result, row.response))
             await self._drop_blobs(result)
         if settled:
-            self._on_settled(settled)
+            self._on_settled(settled, responses)
 
     async def _when_available(self, rows: Sequence[Folded]) -> list[Fate]:
         while True:

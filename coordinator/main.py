@@ -87,7 +87,7 @@ async def _serve(
         store,
         settings.res_topic_name,
         on_answer=waiters.take_folded,
-        on_settled=lambda settled: tasks.newsroom.tell(settled=settled),
+        on_settled=tasks.settled,
         traces=traces,
     )
     channel = reply_channel(name)

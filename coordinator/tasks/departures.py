@@ -18,9 +18,10 @@ from coordinator.envelope import envelope_of
 from coordinator.graph.references import ReferenceFailed
 from coordinator.relay import LEASE_SECONDS, Relay
 from coordinator.tasks.board import Pick
+from coordinator.tasks.responses import Responses
 from coordinator.tracing import Traces
 from core.spans import Span
-from store import Dispatch, OutboxRow, Store
+from store import Dispatch, OutboxRow
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +47,17 @@ class Spoiled:
 class Departures:
     """Makes dispatches and publishes what was committed."""
 
-    def __init__(self, store: Store, relay: Relay, traces: Traces) -> None:
-        self._store = store
+    def __init__(self, responses: Responses, relay: Relay, traces: Traces) -> None:
+        self._responses = responses
         self._relay = relay
         self._traces = traces
         self._publishing: set[asyncio.Task[None]] = set()
 
     async def prepare(self, picks: Sequence[Pick]) -> tuple[list[Ready], list[Spoiled]]:
         """The dispatches of these nodes. Raises `StoreUnavailable`."""
-        wanted = {number for pick in picks for number in pick.held.graph.documents(pick.node_id)}
-        contents = await self._store.responses(sorted(wanted)) if wanted else {}
+        contents = await self._responses.of(
+            number for pick in picks for number in pick.held.graph.documents(pick.node_id)
+        )
         ready: list[Ready] = []
         spoiled: list[Spoiled] = []
         for pick in picks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from starlette.routing import Route
@@ -18,9 +18,10 @@ from coordinator.tasks.board import Board
 from coordinator.tasks.departures import Departures
 from coordinator.tasks.dispatcher import Dispatcher
 from coordinator.tasks.documents import DocumentApi
-from coordinator.tasks.news import Newsroom
+from coordinator.tasks.news import Newsroom, Settled
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import prices_of
+from coordinator.tasks.responses import Responses
 from coordinator.tasks.stopping import Stopping
 from coordinator.tasks.users import UserApi
 from coordinator.tracing import Traces
@@ -29,7 +30,7 @@ from store import Store
 
 
 class TaskService:
-    """One coordinator's. `newsroom`: where the fold tells which nodes have their results."""
+    """One coordinator's."""
 
     def __init__(
         self,
@@ -45,14 +46,15 @@ class TaskService:
         prices = prices_of(settings.prices)
         board = Board(process, settings.dispatch_order)
         self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())
-        self.newsroom = Newsroom(bus, process, lambda: not self._ownership.alone)
-        self._departures = Departures(store, relay, traces)
+        self._newsroom = Newsroom(bus, process, lambda: not self._ownership.alone)
+        self._responses = Responses(store)
+        self._departures = Departures(self._responses, relay, traces)
         self._stopping = Stopping(bus)
         self._dispatcher = Dispatcher(
             store=store,
             board=board,
             ownership=self._ownership,
-            newsroom=self.newsroom,
+            newsroom=self._newsroom,
             departures=self._departures,
             stopping=self._stopping,
             slots=models.slots,
@@ -64,7 +66,7 @@ class TaskService:
             board=board,
             dispatcher=self._dispatcher,
             ownership=self._ownership,
-            newsroom=self.newsroom,
+            newsroom=self._newsroom,
             stopping=self._stopping,
             prices=prices,
             max_body_bytes=settings.max_body_bytes,
@@ -78,22 +80,27 @@ class TaskService:
         """Under `/v1`."""
         return [*self._api.routes(), *self._documents.routes(), *self._users.routes()]
 
+    def settled(self, nodes: Sequence[Settled], responses: Mapping[int, str]) -> None:
+        """These nodes have their results, folded here; `responses` by document."""
+        self._responses.keep(responses)
+        self._newsroom.tell(settled=nodes)
+
     def end_streams(self) -> None:
         """Ends the streams of events: their clients go on at another gateway."""
-        self.newsroom.end()
+        self._newsroom.end()
 
     @contextlib.asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Owns tasks and hears of them; at the end others take the tasks over. Raises `StoreUnavailable`."""
         await self._ownership.join()
-        listening = await self.newsroom.listen()
+        listening = await self._newsroom.listen()
         try:
             yield
         finally:
             await self._departures.drain()
             self._stopping.close()
             await self._ownership.leave()
-            await self.newsroom.drain()
+            await self._newsroom.drain()
             await listening.close()
 
     def sides(self, expect: Callable[[str], Beat]) -> dict[str, Coroutine[Any, Any, None]]:

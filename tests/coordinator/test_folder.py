@@ -39,7 +39,7 @@ class Road:
             store,
             TOPIC,
             on_answer=lambda task, answer: self.answers.put_nowait((task, answer)),
-            on_settled=self.settled.put_nowait,
+            on_settled=lambda nodes, _: self.settled.put_nowait(nodes),
             traces=traces,
         )
 
