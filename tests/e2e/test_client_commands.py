@@ -181,6 +181,17 @@ async def test_load_is_reported(fleet: Fleet, example: Path) -> None:
     assert gamma.json["first_token"]["p50"] <= gamma.json["latency"]["p50"]
 
 
+async def test_load_of_which_nothing_is_answered_is_exit_code_one(fleet: Fleet, tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text(graph(fleet, body={"agentos_mock": {"bytes": -1}}))
+    said = await agentos(
+        fleet, "load", "--rate", 5, "--seconds", 1, "--seed", 1, "--slo", 9, "--tasks", file, "--json"
+    )
+    assert said.code == 1, said.err
+    assert said.json["attainment"] == 0
+    assert sum(said.json["failed"].values()) == said.json["offered"] > 0
+
+
 async def test_a_trace_is_replayed_with_its_sizes(fleet: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "trace.csv"
     file.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n5,3,4\n6,50,60\n900,1,1\n")

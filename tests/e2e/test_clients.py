@@ -17,8 +17,10 @@ from tests.e2e.cutting import Cutter
 from tests.fixtures.fleet import Fleet, Site, until
 from workload import sending
 from workload.client import Client
+from workload.door import Lost
 from workload.errors import GatewayRefused, TaskFailed
 from workload.graph import ITEM, Graph
+from workload.senders import chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-clients")]
 
@@ -156,6 +158,26 @@ async def test_tasks_are_listed_over_many_pages(fleet: Fleet, client: Client) ->
     for id in submitted:
         await client.task(id).cancel()
     assert len(await client.tasks(user="lister", limit=1000)) == 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_of_a_load_fails_by_name(fleet: Fleet, stream: bool) -> None:
+    heard: list[None] = []
+
+    def body(**mock: Any) -> dict[str, Any]:
+        return {"model": fleet.model, "stream": stream, **CHAT, "agentos_mock": mock}
+
+    async with Cutter(fleet.url) as cutter, Client(cutter.url) as client:
+        await chat(client.door, body(words=5), lambda: heard.append(None))
+        assert len(heard) == (5 if stream else 0)
+        with pytest.raises(GatewayRefused) as refused:
+            await chat(client.door, body(words=-1), lambda: heard.append(None))
+        assert refused.value.code == "invalid_agentos_mock"
+        cutter.budgets = [300]
+        with pytest.raises(Lost) as lost:
+            await chat(client.door, body(words=500), lambda: heard.append(None))
+        assert lost.value.code == "connection_lost"
+        assert cutter.cut == 1
 
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}], "agentos_mock": {"text": "fine"}}
