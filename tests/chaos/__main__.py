@@ -44,7 +44,8 @@ def describe(report: Report) -> str:
     books = report.books
     lines = [
         f"mishaps: {_counts(report.mishaps)}",
-        f"ended by themselves and started again (exit codes): {report.gave_up or 'none'}",
+        f"ended by themselves and started again: {report.gave_up.total()}",
+        *(f"  {count} times: {words}" for words, count in report.gave_up.items()),
         f"tasks: {_counts(report.ends)}; submitted once more with the same key: {report.resubmitted}",
         f"ledger {books.ledger}, provider {books.calls}, difference {books.calls - books.ledger}:",
         *(f"  {count} {reason}" for reason, count in books.explained.items()),

@@ -66,7 +66,7 @@ class Part(ABC):
 class Served(Part):
     """A worker or a coordinator: each of its lives is a daemon of its own, made by `make` for the name of the life.
 
-    `lives`: all so far. `gave_up`: how often it ended by itself.
+    `lives`: all so far. `gave_up`: the last words of those that ended by themselves.
     """
 
     def __init__(self, name: str, make: Callable[[str], Daemon]) -> None:
@@ -74,7 +74,7 @@ class Served(Part):
         self._make = make
         self._daemon: Daemon | None = None
         self.lives: list[Life] = []
-        self.gave_up: list[int] = []
+        self.gave_up: list[str] = []
 
     @property
     def url(self) -> str:
@@ -103,7 +103,7 @@ class Served(Part):
             await asyncio.sleep(LOOK_SECONDS)
             async with self._turn:
                 if self._daemon is not None and not self._daemon.alive:
-                    self.gave_up.append(await self._daemon.ended())
+                    self.gave_up.append(self._daemon.said().rstrip().rpartition("\n")[2])
                     await asyncio.sleep(AGAIN_SECONDS)
                     await self.start()
 

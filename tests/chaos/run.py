@@ -55,7 +55,7 @@ class Report:
 
     mishaps: Counter[str]
     ends: Counter[str]
-    gave_up: dict[str, list[int]]
+    gave_up: Counter[str]
     resubmitted: int
     repeated: int
     books: Comparison
@@ -102,7 +102,7 @@ async def _run(options: Options, site: ChaosSite, say: Callable[[str], None]) ->
     return Report(
         mishaps=Counter(f"{each.kind} {each.victim.split('-')[0]}" for each in mishaps),
         ends=ends,
-        gave_up={part.name: part.gave_up for part in (*site.coordinators, *site.workers) if part.gave_up},
+        gave_up=Counter(words for part in (*site.coordinators, *site.workers) for words in part.gave_up),
         resubmitted=clients.repeats,
         repeated=made_again,
         books=books,

@@ -16,7 +16,14 @@ SECONDS, TASKS = 20.0, 60
 async def test_every_task_ends_as_it_should_and_the_books_agree(bus: str, request: pytest.FixtureRequest) -> None:
     if bus == "pulsar":
         request.getfixturevalue("pulsar_home")
-    options = Options(SECONDS, seed=5, tasks=TASKS, bus=bus)
+    await runs(Options(SECONDS, seed=5, tasks=TASKS, bus=bus))
+
+
+async def test_no_call_is_made_again_because_its_coordinator_died() -> None:
+    await runs(Options(SECONDS, seed=6, tasks=TASKS, bus="postgres", victims=("coordinator",)))
+
+
+async def runs(options: Options) -> None:
     report = await chaos(options, say)
     say(describe(report))
     assert not report.errors, options.command
