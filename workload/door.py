@@ -28,15 +28,16 @@ _CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
 
 
 class Lost(GatewayUnavailable):
-    """One try had no answer. `code`: its name. `silent`: the connection stood, but nothing came; `busy`: it was
-    answered "later".
+    """One try had no answer. `code`: its name. `at`: the address that is to be left for the next, if any.
+
+    `silent`: the connection stood, but nothing came.
     """
 
-    def __init__(self, why: str, *, code: str = "connection_lost", silent: bool = False, busy: bool = False) -> None:
+    def __init__(self, why: str, *, code: str = "connection_lost", at: str = "", silent: bool = False) -> None:
         super().__init__(why)
         self.code = code
+        self.at = at
         self.silent = silent
-        self.busy = busy
 
 
 class Answer(NamedTuple):
@@ -105,7 +106,8 @@ class Door:
         """One request, made once. `silence`: the longest in seconds. Raises `GatewayRefused`, `Lost`."""
         assert self._session is not None, "use the client as a context manager"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
-        url = URL(self._urls[0] + path, encoded=True)
+        at = self._urls[0]
+        url = URL(at + path, encoded=True)
         given = {"Content-Type": "application/json", **(headers or {})}
         data = None if body is None else io.BytesIO(body)
         try:
@@ -115,11 +117,12 @@ class Door:
                     raise _refusal(response.status, await response.read())
                 yield response
         except _LOST as error:
-            raise Lost(_reason(error), silent=isinstance(error, aiohttp.SocketTimeoutError)) from error
+            raise Lost(_reason(error), at=at, silent=isinstance(error, aiohttp.SocketTimeoutError)) from error
 
-    def turn(self) -> None:
-        """To the next address."""
-        self._urls.append(self._urls.pop(0))
+    def leave(self, url: str) -> None:
+        """To the next address, unless somebody else has turned to it already."""
+        if url == self._urls[0]:
+            self._urls.append(self._urls.pop(0))
 
 
 class Trying:
@@ -142,15 +145,14 @@ class Trying:
         if self._since is None:
             self._since = now
         self._tries += 1
+        door.leave(lost.at)
         if not door.heard and self._tries >= len(door.urls):
             raise GatewayUnavailable(
-                f"nothing answers at {' or '.join(door.urls)}: {lost}; `agentos up` starts everything on this "
-                "machine, --url or AGENTOS_URL names another address"
+                f"nothing answers at {' or '.join(sorted(door.urls))}: {lost}; `agentos up` starts everything on "
+                "this machine, --url or AGENTOS_URL names another address"
             ) from lost
         if now - self._since >= door.patience:
-            raise GatewayUnavailable(f"{door.urls[0]} does not serve for {door.patience:g} s: {lost}") from lost
-        if not lost.busy:
-            door.turn()
+            raise GatewayUnavailable(f"no gateway has served for {door.patience:g} s: {lost}") from lost
         await asyncio.sleep(
             min(_FIRST_PAUSE * 2 ** min(self._tries - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1)
         )
@@ -179,5 +181,5 @@ def _refusal(status: int, body: bytes) -> GatewayRefused | Lost:
         error = None
     refusal = GatewayRefused(status, error if isinstance(error, dict) else {})
     if status in _LATER and refusal.code not in _NOT_LATER:
-        return Lost(str(refusal), code=refusal.code, busy=True)
+        return Lost(str(refusal), code=refusal.code)
     return refusal

@@ -214,6 +214,13 @@ async def test_the_testing_client_pauses_between_bursts_but_not_for_answers(flee
     assert all(latency >= 1 for each in (one, many, some) for latency in each.latencies)
 
 
+async def test_an_address_that_does_not_answer_is_left_once_by_all(fleet: Fleet, unused_tcp_port: int) -> None:
+    async with Client(f"http://127.0.0.1:{unused_tcp_port},{fleet.url}") as client:
+        found = await asyncio.gather(*(client.models() for _ in range(20)))
+        assert client.door.urls[0] == fleet.url
+    assert all(fleet.model in models for models in found)
+
+
 async def test_a_lost_answer_is_asked_for_again_and_is_one_task(fleet: Fleet) -> None:
     before = await fleet.counts()
     graph = Graph(open=True)

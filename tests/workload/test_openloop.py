@@ -83,5 +83,5 @@ def test_failures_have_names() -> None:
     assert name_of(GatewayRefused(418, {})) == "status 418"
     assert name_of(GatewayUnavailable("gone")) == "unavailable"
     assert name_of(Lost("gone")) == "connection_lost"
-    assert name_of(Lost("later", code="store_unavailable", busy=True)) == "store_unavailable"
+    assert name_of(Lost("later", code="store_unavailable")) == "store_unavailable"
     assert name_of(BadMessage("?")) == "BadMessage"
