@@ -56,6 +56,7 @@ PURE = [
     "policy/line.py",
     "policy/order.py",
     "policy/window.py",
+    "store/cursor.py",
     "workernode/backends/mock_knobs.py",
     "workernode/billing.py",
     "workernode/classify.py",
