@@ -48,15 +48,17 @@ _decode = msgspec.json.Decoder(News).decode
 class Newsroom:
     """Tells and hears. `sender`: this process. `ended`: see `end`.
 
-    `has_peers`: whether anybody else is there to hear.
+    `has_peers`: whether anybody else is there to hear. `owns`: whether a task is carried on here: what its nodes have
+    done is nothing to the others; who follows its events there finds them in the store.
 
     What is told here is heard here too, at once and without the broker.
     """
 
-    def __init__(self, bus: Bus, sender: str, has_peers: Callable[[], bool]) -> None:
+    def __init__(self, bus: Bus, sender: str, *, has_peers: Callable[[], bool], owns: Callable[[int], bool]) -> None:
         self._bus = bus
         self.sender = sender
         self._has_peers = has_peers
+        self._owns = owns
         self._hearers: list[Callable[[News], None]] = []
         self._watchers: dict[int, set[asyncio.Event]] = {}
         self.ended = False
@@ -78,8 +80,9 @@ class Newsroom:
         demands: dict[str, Demand] | None = None,
     ) -> None:
         """Tells this coordinator and, where there are any, the others."""
-        news = News(self.sender, list(settled), list(changed), demands or {})
-        self._spread(news)
+        elsewhere = [each for each in settled if not self._owns(each.task_id)]
+        self._spread(News(self.sender, list(settled), list(changed)))
+        news = News(self.sender, elsewhere, list(changed), demands or {})
         if self._has_peers() and (news.settled or news.changed or news.demands):
             task = asyncio.create_task(self._send(news), name="news")
             self._sending.add(task)

@@ -46,7 +46,12 @@ class TaskService:
         prices = prices_of(settings.prices)
         board = Board(process, settings.dispatch_order)
         self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())
-        self._newsroom = Newsroom(bus, process, lambda: not self._ownership.alone)
+        self._newsroom = Newsroom(
+            bus,
+            process,
+            has_peers=lambda: not self._ownership.alone,
+            owns=lambda task_id: board.get(task_id) is not None,
+        )
         self._responses = Responses(store)
         self._departures = Departures(self._responses, relay, traces)
         self._stopping = Stopping(bus)
