@@ -24,14 +24,25 @@ from {tasks} left join users using (user_id) order by task_id desc
 
 ONE = TASK.format(tasks="(select * from tasks where task_id = $1 and state is not null) tasks")
 
-# The newest of each state, then of all: so each is a few entries of an index, however few tasks are in a state.
+# The newest of each state, then of all: so each is a few entries of an index, however few tasks are in a state. The
+# state is a range here, not one value: else Postgres may well go down the numbers of all tasks to find the state.
 NEWEST = """(
     select task.* from unnest($2::text[]) as wanted(state) cross join lateral (
-        select * from tasks where {user} state = wanted.state and task_id < $3 order by task_id desc limit $4
-    ) task order by task_id desc limit $4
+        select * from tasks
+        where ({user}state, task_id) >= ({is_user}wanted.state, 0)
+              and ({user}state, task_id) < ({is_user}wanted.state, $3::bigint) and state is not null
+        order by {order}state desc, task_id desc limit $4
+    ) task where {filter} order by task_id desc limit $4
 ) tasks"""
-ALL = TASK.format(tasks=NEWEST.format(user="$1::text is null and"))
-OF_USER = TASK.format(tasks=NEWEST.format(user="user_id = (select user_id from users where name = $1) and"))
+ALL = TASK.format(tasks=NEWEST.format(user="", is_user="", order="", filter="$1::text is null"))
+OF_USER = TASK.format(
+    tasks=NEWEST.format(
+        user="user_id, ",
+        is_user="(select user_id from users where name = $1), ",
+        order="user_id desc, ",
+        filter="true",
+    )
+)
 
 NODES = """
 select task_id, node_id, request_id, model, coalesce(attempt, 0), extract(epoch from dispatched_at)::float8, result
