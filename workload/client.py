@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,8 @@ from workload.sse import Parser
 ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 # Gateways say something each 15 s.
 SILENCE_SECONDS = 45.0
+# How often the events of a task that has ended are asked for, where something between here and there cuts them off.
+LAST_TRIES = 5
 # Outputs that are fetched at once.
 AT_ONCE = 16
 
@@ -129,24 +132,28 @@ class Task:
     async def events(self, after: str = "") -> AsyncGenerator[Event, None]:
         """What happens, from the start or `after` a cursor, until the task has ended; each event once.
 
-        Goes on where it was when a connection is lost, also at another gateway.
+        Goes on where it was when a connection is lost, also at another gateway. Where no stream of events comes
+        through, it ends with the task all the same.
         """
         trying = Trying(self._door)
-        ended = False
-        while True:
+        start, ended, left = after, False, LAST_TRIES
+        while left:
             try:
-                async for event in self._stream(after):
-                    trying.worked()
-                    after = event.cursor
-                    yield event
-                    if event.last:
-                        return
+                async with aclosing(self._stream(after)) as stream:
+                    async for event in stream:
+                        trying.worked()
+                        after = event.cursor
+                        yield event
+                        if event.last:
+                            return
                 lost = Lost("the gateway has ended the stream of events", silent=True)
             except Lost as error:
                 lost = error
-            if ended and lost.silent:
-                return  # `after` was the cursor of the last event
-            await trying.again(lost)
+            if ended and lost.silent and after == start:
+                return  # `start` was the cursor of the last event
+            left -= ended
+            self._door.leave(lost.at)
+            await trying.pause()
             ended = (await self.look(nodes=False))["status"] in ENDED
 
     async def ended(self) -> dict[str, Any]:
@@ -211,12 +218,13 @@ class Task:
 async def watched(task: Task) -> AsyncGenerator[Event, None]:
     """The events of a task; where the terminal is one, a bar shows meanwhile how far it has come."""
     tally = Tally()
-    with Bar(task.id) as bar:
-        async for event in task.events():
-            if bar.visible and tally.take(event):
-                tally.total = (await task.look(nodes=False))["progress"]["total"]
-            bar.show(tally.ended, tally.total, tally.text)
-            yield event
+    async with aclosing(task.events()) as events:
+        with Bar(task.id) as bar:
+            async for event in events:
+                if bar.visible and tally.take(event):
+                    tally.total = (await task.look(nodes=False))["progress"]["total"]
+                bar.show(tally.ended, tally.total, tally.text)
+                yield event
 
 
 def _origin(node: str) -> str:

@@ -144,18 +144,21 @@ class Trying:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-        self._tries += 1
         door.leave(lost.at)
-        if not door.heard and self._tries >= len(door.urls):
+        if not door.heard and self._tries + 1 >= len(door.urls):
             raise GatewayUnavailable(
                 f"nothing answers at {' or '.join(sorted(door.urls))}: {lost}; `agentos up` starts everything on "
                 "this machine, --url or AGENTOS_URL names another address"
             ) from lost
         if now - self._since >= door.patience:
             raise GatewayUnavailable(f"no gateway has served for {door.patience:g} s: {lost}") from lost
-        await asyncio.sleep(
-            min(_FIRST_PAUSE * 2 ** min(self._tries - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1)
-        )
+        await self.pause()
+
+    async def pause(self) -> None:
+        """Waits before the next try, longer each time."""
+        longest = min(_FIRST_PAUSE * 2 ** min(self._tries, 10), _LONGEST_PAUSE)
+        self._tries += 1
+        await asyncio.sleep(longest * random.uniform(0.5, 1))
 
 
 def _address(written: str) -> str:

@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     document: str | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-    at: Any = None
+    at: float | None = None
 
     @property
     def last(self) -> bool:

@@ -12,7 +12,8 @@ PIECE = 1 << 16
 
 class Cutter:
     """Stands before a gateway. `budgets`: after so many further bytes of answers, whichever they are, the connection
-    that brings them is cut; then the next budget begins. `cut`: how often.
+    that brings them is cut; then the next budget begins. `refused`: requests that hold it are cut off at once.
+    `cut`: how often either happened.
     """
 
     def __init__(self, gateway: str) -> None:
@@ -20,6 +21,7 @@ class Cutter:
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
         self.budgets: list[int] = []
+        self.refused = b""
         self.cut = 0
 
     @property
@@ -48,7 +50,7 @@ class Cutter:
         handler.add_done_callback(self._handlers.discard)
         assert self._gateway.hostname is not None
         upstream_reader, upstream_writer = await asyncio.open_connection(self._gateway.hostname, self._gateway.port)
-        asking = asyncio.create_task(_copy(reader, upstream_writer))
+        asking = asyncio.create_task(self._ask(reader, upstream_writer))
         try:
             await self._answer(upstream_reader, writer)
         finally:
@@ -69,8 +71,11 @@ class Cutter:
             writer.write(piece)
             await writer.drain()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(PIECE):
-        writer.write(piece)
-        await writer.drain()
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(PIECE):
+            if self.refused and self.refused in piece:
+                self.cut += 1
+                writer.close()
+                return
+            writer.write(piece)
+            await writer.drain()

@@ -238,6 +238,15 @@ async def test_a_lost_answer_is_asked_for_again_and_is_one_task(fleet: Fleet) ->
     assert (await fleet.counts()).since(before).tasks == 1
 
 
+async def test_a_result_is_had_though_no_stream_of_events_comes_through(fleet: Fleet) -> None:
+    graph = Graph()
+    graph.node("a", model=fleet.model, prompt="x", agentos_mock={"delay_seconds": 0.5, "text": "here"})
+    async with Cutter(fleet.url) as cutter, Client(cutter.url) as client:
+        cutter.refused = b"/events"
+        assert await (await client.submit(graph)).result("a") == {"a": "here"}
+        assert cutter.cut > 1
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_events_of_a_stream_that_is_cut_come_once_each(fleet: Fleet, seed: int) -> None:
     graph = Graph()
