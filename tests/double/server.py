@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
 import time
@@ -13,10 +12,11 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.double.answers import MISHAPS, WORDS, chunks, cut, head, prompt_tokens, refusal, send, words_for
+from tests.double.answers import prompt_tokens, refusal, words_for
 from tests.double.book import Book, end, to_json
 from tests.double.metering import Account, Enforcement
 from tests.double.scripts import ANSWER, FAULT, OVERLOADED, Step
+from tests.double.speaking import plain, stream
 
 
 @dataclass
@@ -216,7 +216,9 @@ class Provider:
         if self.refunds:
             account.give_back(time.monotonic(), answer_tokens(seen.body) - len(words_for(seen.body)))
         streamed = step.kind == "stream" or (seen.body.get("stream") is True and step.kind != "plain")
-        return await (self._stream(request, seen, step) if streamed else self._plain(request, seen, step))
+        if streamed:
+            return await stream(request, seen.body, step, self._limits(seen), self._usage, self.pace)
+        return await plain(request, seen.body, step, self._limits(seen), self._usage)
 
     def _usual(self) -> Step:
         return FAULT if self.fails and self._random.random() < self.fails else ANSWER
@@ -238,54 +240,7 @@ class Provider:
             "prompt_tokens_details": {"cached_tokens": 0},
         }
 
-    async def _plain(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
-        said = words_for(seen.body)
-        message = {"role": "assistant", "content": "".join(said), "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        answer = {**head(seen.body), "object": "chat.completion", "choices": [choice]}
-        if step.kind != "no usage":
-            answer["usage"] = self._usage(seen.body, len(said))
-        if step.kind != "drop":
-            return web.json_response(answer, headers=self._limits(seen))
-        response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "4096"})
-        await response.prepare(request)
-        await response.write(json.dumps(answer).encode()[:100])
-        return cut(request, response)
-
-    async def _stream(self, request: web.Request, seen: Seen, step: Step) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream", **self._limits(seen)})
-        await response.prepare(request)
-        words = words_for(seen.body)
-        if step.kind in ("half stream", "drop"):
-            words = words[: len(words) // 2]
-        for number, chunk in enumerate(chunks(seen.body, words)):
-            if number:
-                await asyncio.sleep(self.pace)
-            await send(response, chunk)
-            if number == 1 and (last := MISHAPS.get(step.kind)) is not None:
-                await response.write(last)
-                return response
-            if number == 1 and step.kind == "hang in stream":
-                await asyncio.Event().wait()
-        if step.kind == "drop":
-            return cut(request, response)
-        if step.kind != "half stream":
-            await self._end(response, seen, step)
-        return response
-
-    async def _end(self, response: web.StreamResponse, seen: Seen, step: Step) -> None:
-        common = {**head(seen.body), "object": "chat.completion.chunk"}
-        await send(response, {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        options = seen.body.get("stream_options") or {}
-        if options.get("include_usage") and step.kind != "no usage":
-            usage = self._usage(seen.body, len(words_for(seen.body)))
-            await send(response, {**common, "choices": [], "usage": usage})
-        if step.kind != "no done":
-            await response.write(b"data: [DONE]\n\n")
-        if step.kind == "hang after done":
-            await asyncio.Event().wait()
-
 
 def answer_tokens(body: dict[str, Any]) -> int:
     """What is reserved for an answer."""
-    return int(body.get("max_tokens") or len(WORDS))
+    return int(body.get("max_tokens") or len(words_for(body)))
