@@ -71,6 +71,16 @@ async def test_the_next_attempt_forgets_the_failed_one(store: Store, store_url: 
     assert await store.dispatch([dispatch(task, attempt=2), dispatch(task, attempt=1)]) == [None, None]
 
 
+async def test_the_next_attempt_takes_the_earlier_ones_message_from_the_outbox(store: Store) -> None:
+    """Its owner died before it could: nobody is to publish it again."""
+    (task,) = await owned(store)
+    (first,) = await store.dispatch([dispatch(task)])
+    await store.fold([event(task_id=task.task_id, result='{"outcome": "failed"}', outcome="failed")])
+    (second,) = await store.dispatch([dispatch(task, attempt=2)])
+    assert second not in (None, first)
+    assert [row.outbox_id for row in await store.claim_outbox("b", limit=9, lease_seconds=60)] == [second]
+
+
 async def test_a_completed_node_is_not_dispatched_again(store: Store) -> None:
     (task,) = await owned(store)
     await store.dispatch([dispatch(task)])
