@@ -10,10 +10,10 @@
     │   ├── MessageRefused          the broker refuses this one message (too large, malformed)
     │   └── BlobMissing             a claim-checked body is no longer there
     ├── BadMessage                  a message does not follow its contract
-    │   ├── DescriptionRefused      a task's description is wrong at a place (`coordinator.tasks.specs`)
-    │   └── BadReference            a string of it is no reference (`coordinator.tasks.references`)
-    ├── ReferenceFailed             a reference cannot be filled in (`coordinator.tasks.references`)
-    ├── Unresolved                  the same, before its place is known (`coordinator.tasks.outputs`)
+    │   ├── DescriptionRefused      a task's description is wrong at a place (`coordinator.graph.specs`)
+    │   └── BadReference            a string of it is no reference (`coordinator.graph.references`)
+    ├── ReferenceFailed             a reference cannot be filled in (`coordinator.graph.references`)
+    ├── Unresolved                  the same, before its place is known (`coordinator.graph.outputs`)
     ├── StoreError
     │   ├── StoreUnavailable        Postgres cannot be reached now
     │   ├── NotFound                no such row
