@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 import typer
 
-from agentos.on_gateway import on_gateway
 from agentos.printing import print_json, print_table
 from agentos.tasks_cli import AsJson, Url, gateway_of
-from workload.client import Client
+
+if TYPE_CHECKING:
+    from workload.client import Client
 
 app = typer.Typer()
 
@@ -27,6 +28,8 @@ def users(
     as_json: AsJson = False,
 ) -> None:
     """List users and their weights, or set one's weight."""
+    from agentos.on_gateway import on_gateway
+
     if (name is None) != (weight is None):
         raise typer.BadParameter("a weight is set with NAME and --weight; without both, users are listed")
 
