@@ -1,6 +1,7 @@
 """A fleet of K slots, simulated by its events, on which the real `Line`, `FairShares` and `Durations` choose.
 
-`python -m tests.policy.simulation` prints what the candidates for "shortest remaining" come to, against first-come.
+`python -m tests.policy.simulation 20 400` prints what the candidates for "shortest remaining" and "deadline" come to,
+against first-come, with 20 seeds of 400 tasks.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 
+from examples.agents.codegen import TASKS, Shape
 from policy.durations import Durations
 from policy.fair import FairShares
 from policy.line import Line
@@ -30,35 +31,19 @@ MEAN_SECONDS = 1.0
 ALLOWED = (1.0, 5.0)
 NEVER = 1e9
 
-
-class Shape(NamedTuple):
-    """R rounds of S samples, which see the round before, and V votes, which see the samples."""
-
-    rounds: int
-    samples: int
-    votes: int
-
-    @property
-    def layers(self) -> list[int]:
-        """How many nodes run side by side, step after step."""
-        return [self.samples, self.votes] * self.rounds
-
-    @property
-    def calls(self) -> int:
-        """All nodes."""
-        return self.rounds * (self.samples + self.votes)
-
-
-AGENTS = (Shape(5, 3, 3), Shape(3, 3, 3), Shape(2, 3, 3), Shape(3, 4, 3), Shape(4, 3, 3))
+AGENTS = tuple(task.shape for task in TASKS)
 # With wide ones (map and reduce) and narrow ones (a loop of tools): there path and work say different things.
 MIXED = (*AGENTS, Shape(1, 40, 1), Shape(12, 1, 1))
 
 
+def layers(shape: Shape) -> list[int]:
+    """How many nodes run side by side, step after step: votes see the samples, samples the votes before."""
+    return [shape.samples, shape.votes] * shape.rounds
+
+
 @dataclass(slots=True)
 class Job:
-    """A task as it runs. `seconds`: of each call, the same whatever the order.
-    `allowed`: the seconds until it is due.
-    """
+    """A task as it runs. `seconds`: of each call, the same whatever the order; `allowed`: until it is due."""
 
     number: int
     user: int
@@ -103,8 +88,9 @@ def poisson(shapes: Sequence[Shape], *, slots: int, load: float, count: int, see
         now += chance.expovariate(rate)
         shape = chance.choice(shapes)
         seconds = [chance.lognormvariate(math.log(MEAN_SECONDS) - SIGMA**2 / 2, SIGMA) for _ in range(shape.calls)]
-        allowed = chance.uniform(*ALLOWED) * len(shape.layers) * MEAN_SECONDS
-        jobs.append(Job(number, number % 3, now, shape.layers, seconds, allowed))
+        steps = layers(shape)
+        allowed = chance.uniform(*ALLOWED) * len(steps) * MEAN_SECONDS
+        jobs.append(Job(number, number % 3, now, steps, seconds, allowed))
     return jobs
 
 

@@ -6,7 +6,7 @@ import statistics
 
 from policy.fair import FairShares
 from policy.line import Line
-from tests.policy.simulation import MIXED, Fleet, Job, Shape, latencies, poisson
+from tests.policy.simulation import AGENTS, MIXED, Fleet, Job, latencies, layers, poisson
 
 SEEDS = range(5)
 
@@ -60,7 +60,6 @@ def test_two_users_who_want_all_get_their_weights() -> None:
     assert other.finished_at == 450
 
 
-def test_a_shape_has_the_calls_of_the_five_tasks() -> None:
-    shapes = [Shape(5, 3, 3), Shape(3, 3, 3), Shape(2, 3, 3), Shape(3, 4, 3), Shape(4, 3, 3)]
-    assert [shape.calls for shape in shapes] == [30, 18, 12, 21, 24]
-    assert [sum(shape.layers) for shape in shapes] == [30, 18, 12, 21, 24]
+def test_the_five_tasks_run_in_layers() -> None:
+    assert [sum(layers(shape)) for shape in AGENTS] == [30, 18, 12, 21, 24]
+    assert [len(layers(shape)) for shape in AGENTS] == [10, 6, 4, 6, 8]
