@@ -88,6 +88,8 @@ class Provider:
         self._arrived = asyncio.Condition()
         self._script: deque[Step] = deque()
         self._withheld: Any = None
+        self._unheld = math.inf
+        self._released = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -98,6 +100,15 @@ class Provider:
     def withhold(self, messages: Any) -> None:
         """Requests with these messages are never answered."""
         self._withheld = messages
+
+    def hold(self, after: int) -> None:
+        """So many more requests are answered; the others wait for `release`."""
+        self._unheld = after
+
+    def release(self) -> None:
+        """All that wait are answered, and all that come."""
+        self._unheld = math.inf
+        self._released.set()
 
     async def call(self, number: int = 0) -> Seen:
         """Waits for the request of that number, counted from 0."""
@@ -192,6 +203,9 @@ class Provider:
     async def _treat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         if self._withheld is not None and seen.body["messages"] == self._withheld:
             await asyncio.Event().wait()
+        self._unheld -= 1
+        if self._unheld < 0:
+            await self._released.wait()
         step = self._script.popleft() if self._script else self._usual()
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
