@@ -26,7 +26,8 @@ with put as (
 )
 """
 PUBLISH_AND_NOTIFY = f"""{_PUT}
-select count(pg_notify('agentos_bus.' || subscription_id, $7)), $6::float8 < extract(epoch from now()) as late
+select count(pg_notify('agentos_bus.' || subscription_id, $7)), $6::float8 < extract(epoch from now()) as late,
+       extract(epoch from now())::float8 as now
 from (select distinct subscription_id from put) touched
 """
 # Transactions that notify wait for one another until they are committed, which for a durable one is a wait for the
