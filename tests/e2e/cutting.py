@@ -39,8 +39,7 @@ class Cutter:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for handler in self._handlers:
-            handler.cancel()
+        # Whoever asked has left by now.
         await asyncio.gather(*self._handlers, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,14 +49,19 @@ class Cutter:
         handler.add_done_callback(self._handlers.discard)
         assert self._gateway.hostname is not None
         upstream_reader, upstream_writer = await asyncio.open_connection(self._gateway.hostname, self._gateway.port)
-        asking = asyncio.create_task(self._ask(reader, upstream_writer))
+        ways = [
+            asyncio.create_task(self._ask(reader, upstream_writer)),
+            asyncio.create_task(self._answer(upstream_reader, writer)),
+        ]
         try:
-            await self._answer(upstream_reader, writer)
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            asking.cancel()
-            writer.close()
-            upstream_writer.close()
-            await asyncio.gather(asking, return_exceptions=True)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for end in (writer, upstream_writer):
+                end.close()
+                await asyncio.gather(end.wait_closed(), return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE):
@@ -75,7 +79,6 @@ class Cutter:
         while piece := await reader.read(PIECE):
             if self.refused and self.refused in piece:
                 self.cut += 1
-                writer.close()
                 return
             writer.write(piece)
             await writer.drain()
