@@ -50,7 +50,7 @@ class Consumer(Protocol):
         """Its row is gone: others have its messages. Begins anew."""
 
     def wake(self) -> None:
-        """Looks for messages: notifications may have been missed."""
+        """Looks for messages, and at those it holds: notifications and settlements may have been lost."""
 
 
 class Leases:

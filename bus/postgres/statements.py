@@ -87,6 +87,23 @@ ACK = """
 delete from agentos_bus.messages where id = any ($1) and consumer_id = $2
 """
 
+# What a consumer ($1) holds, has acked and is settling, told again after an accident. Each row is touched once.
+RECONCILE = """
+with me as (
+    select id from agentos_bus.consumers where id = $1 for key share
+), kept as (
+    update agentos_bus.messages set consumer_id = $1
+    where id = any ($2::bigint[]) and consumer_id is null and visible_at is null and exists (select from me)
+), gone as (
+    delete from agentos_bus.messages where id = any ($3::bigint[]) and coalesce(consumer_id, $1) = $1
+), back as (
+    update agentos_bus.messages set consumer_id = null
+    where consumer_id = $1 and id <> all ($2::bigint[] || $3::bigint[] || $4::bigint[])
+    returning subscription_id
+)
+select pg_notify('agentos_bus.' || id, '') from (select distinct subscription_id as id from back) t
+"""
+
 GIVE_BACK = """
 with back as (
     update agentos_bus.messages set consumer_id = null where id = any ($1) and consumer_id = $2

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
 from bus.port import DEAD_LETTER_SUBSCRIPTION, Delivery, dead_letter_properties, dead_letter_topic
 from bus.postgres import statements
+from bus.postgres.acks import Acks, Claim, by_consumer
 from bus.postgres.leases import Leases
 from bus.postgres.line import FIRST_PAUSE, LONGEST_PAUSE, Line
 from bus.postgres.pools import Pools
@@ -20,15 +21,6 @@ from core.errors import BusClosed, BusUnavailable
 
 # Finds what a lost notification should have told.
 _POLL_SECONDS = 1.0
-# How long acks gather. One that is lost in a crash is a redelivery, as it is in any case.
-_ACK_SECONDS = 0.02
-
-
-class Claim(NamedTuple):
-    """A message in the hands of a consumer. Both are named when it is settled: a former holder changes nothing."""
-
-    message_id: int
-    consumer_id: int
 
 
 class PostgresSubscription:
@@ -61,9 +53,9 @@ class PostgresSubscription:
         self._changed = asyncio.Event()  # something arrived, or the end has come
         self._wake = asyncio.Event()  # there may be something to claim
         self._ripen_at = 0.0  # on the loop's clock: when delayed messages are next looked for
-        self._acked: list[Claim] = []
-        self._acking: asyncio.Task[None] | None = None
-        self._leaving = asyncio.Event()
+        self._acks = Acks(self._send_acks)
+        self._settling: set[Claim] = set()
+        self._doubtful = False  # Postgres may know something else of our messages than we do
         self._claiming: asyncio.Task[None] | None = None
         self._paused = False
         self._closed = False
@@ -90,10 +82,8 @@ class PostgresSubscription:
         """See `bus.port.Subscription`. The slots are free at once; Postgres hears of it a moment later."""
         self._must_be_open()
         claims = [delivery.handle for delivery in deliveries if delivery.handle in self._held]
-        self._acked += claims
         self._settled(claims)
-        if self._acked and (self._acking is None or self._acking.done()):
-            self._acking = asyncio.create_task(self._send_acks())
+        self._acks.add(claims)
 
     async def nack(self, delivery: Delivery, *, delay: float, reason: str, counted: bool = True) -> None:
         """See `bus.port.Subscription`. Waits for Postgres where it is away."""
@@ -141,9 +131,7 @@ class PostgresSubscription:
         await self._stop_claiming()
         await self._line.unhear(self._channel, self._notified)
         try:
-            self._leaving.set()
-            if self._acking is not None:
-                await self._acking
+            await self._acks.leave()
             await self._pools.release([self.consumer_id])
         except BusUnavailable:
             return
@@ -157,6 +145,7 @@ class PostgresSubscription:
         self._arrived.clear()
 
     def wake(self) -> None:
+        self._doubtful = True
         self._ripen_at = 0.0
         self._wake.set()
 
@@ -178,8 +167,7 @@ class PostgresSubscription:
             raise BusClosed(f"the subscription {self._name} is closed")
         if self._claiming is not None and self._claiming.done():
             self._claiming.result()  # a defect: told to whoever waits, loudly
-        if self._acking is not None and self._acking.done():
-            self._acking.result()
+        self._acks.check()
 
     async def _stop_claiming(self) -> None:
         if self._claiming is not None:
@@ -191,15 +179,27 @@ class PostgresSubscription:
             self._wake.clear()
             free = self._window - len(self._held)
             try:
+                if self._doubtful:
+                    await self._reconcile()
                 if free > 0 and await self._claim(min(free, self._prefetch)):
                     continue
             except BusUnavailable:
+                self._doubtful = True
                 self._ripen_at = self._now() + LONGEST_PAUSE
             try:
                 async with asyncio.timeout_at(self._ripen_at if free > 0 else None):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _reconcile(self) -> None:
+        """A crash may have undone the last claims and settlements, and a claim's answer may have been lost: Postgres
+        hears again what is held here and what is done, and gives back what it thinks is held. No claim is under way.
+        """
+        self._doubtful = False
+        settling = [claim.message_id for claim in (*self._settling, *self._acks.under_way())]
+        held = [claim.message_id for claim in self._held if claim.consumer_id == self.consumer_id]
+        await self._pools.quick(statements.RECONCILE, self.consumer_id, held, list(self._acks.done), settling)
 
     async def _claim(self, limit: int) -> bool:
         """Claims at most `limit` messages. Returns whether there may be more."""
@@ -229,28 +229,33 @@ class PostgresSubscription:
             self._arrived.append(Delivery(self._topic, body, properties, attempt, claim, published_at, crashes, key))
         self._changed.set()
 
-    async def _send_acks(self) -> None:
-        while self._acked:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ACK_SECONDS):
-                    await self._leaving.wait()
-            acked, self._acked = self._acked, []
-            for consumer, ids in _by_consumer(acked).items():
-                await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
+    async def _send_acks(self, ids: list[int], consumer: int) -> None:
+        await self._patiently(partial(self._pools.quick, statements.ACK, ids, consumer))
 
     async def _settle(self, delivery: Delivery, statement: str, *arguments: Any) -> None:
         self._must_be_open()
-        if delivery.handle not in self._held:
+        claim = delivery.handle
+        if claim not in self._held:
             return  # settled before
         # Let go first: by the time the statement has returned, the message may be in our hands again.
-        self._settled([delivery.handle])
-        await self._patiently(lambda: self._pools.quick(statement, *delivery.handle, *arguments))
+        self._settled([claim])
+        with self._under_way([claim]):
+            await self._patiently(lambda: self._pools.quick(statement, *claim, *arguments))
 
     async def _return(self, claims: Iterable[Claim]) -> None:
         held = [claim for claim in claims if claim in self._held]
         self._settled(held)
-        for consumer, ids in _by_consumer(held).items():
-            await self._patiently(partial(self._pools.quick, statements.GIVE_BACK, ids, consumer))
+        with self._under_way(held):
+            for consumer, ids in by_consumer(held).items():
+                await self._patiently(partial(self._pools.quick, statements.GIVE_BACK, ids, consumer))
+
+    @contextlib.contextmanager
+    def _under_way(self, claims: Sequence[Claim]) -> Iterator[None]:
+        self._settling.update(claims)
+        try:
+            yield
+        finally:
+            self._settling.difference_update(claims)
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self._held.difference_update(claims)
@@ -269,10 +274,3 @@ class PostgresSubscription:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def _by_consumer(claims: Iterable[Claim]) -> dict[int, list[int]]:
-    by_consumer: dict[int, list[int]] = {}
-    for claim in claims:
-        by_consumer.setdefault(claim.consumer_id, []).append(claim.message_id)
-    return by_consumer

@@ -211,3 +211,87 @@ async def test_a_bus_can_be_closed_while_the_server_is_away(server: OwnServer) -
     again = await PostgresBus.connect(server.url)
     assert [delivery.body for delivery in await take(await again.subscribe("t", "s", window=1), 1)] == [b"1"]
     await again.close()
+
+
+async def restarted(server: OwnServer, bus: PostgresBus) -> None:
+    await server.crash()
+    await server.start()
+    await until(lambda: is_available(bus))
+
+
+async def messages(owner: asyncpg.Connection) -> list[asyncpg.Record]:
+    return list(await owner.fetch("select id, consumer_id from agentos_bus.messages order by id"))
+
+
+async def test_acks_that_a_crash_has_undone_are_made_again(server: OwnServer) -> None:
+    bus = await PostgresBus.connect(server.url)
+    consumer = await bus.subscribe("t", "s", window=2)
+    await publish(bus, b"0", b"1")
+    await consumer.ack(await take(consumer, 2))
+    await publish(bus, b"2")
+    [held] = await take(consumer, 1)
+    owner = await asyncpg.connect(server.url)
+    await until(lambda: only(owner, held.handle.message_id))
+    # As if the crash had undone the ack of the one, and the ack and the claim of the other.
+    put_back = (
+        "insert into agentos_bus.messages (id, subscription_id, consumer_id, properties, body)"
+        " overriding system value select $1, id, $2, '{}', '' from agentos_bus.subscriptions"
+    )
+    consumer.allow(0)
+    await owner.execute(put_back, held.handle.message_id - 1, consumer.consumer_id)
+    await owner.execute(put_back, held.handle.message_id - 2, None)
+    await owner.close()
+    await restarted(server, bus)
+    owner = await asyncpg.connect(server.url)
+    await until(lambda: only(owner, held.handle.message_id))
+    consumer.allow(2)
+    assert await is_silent(consumer)
+    await owner.close()
+    await bus.close()
+
+
+async def only(owner: asyncpg.Connection, message_id: int) -> bool:
+    return [row["id"] for row in await messages(owner)] == [message_id]
+
+
+async def test_claims_that_a_crash_has_undone_are_made_again(server: OwnServer) -> None:
+    bus, other = [await PostgresBus.connect(server.url) for _ in range(2)]
+    consumer = await bus.subscribe("t", "s", window=1)
+    await publish(bus, b"x")
+    [held] = await take(consumer, 1)
+    owner = await asyncpg.connect(server.url)
+    await owner.execute("update agentos_bus.messages set consumer_id = null")
+    await owner.close()
+    await restarted(server, bus)
+    owner = await asyncpg.connect(server.url)
+    await until(lambda: held_by(owner, consumer.consumer_id))
+    assert await is_silent(await other.subscribe("t", "s", window=1))
+    await consumer.ack([held])
+    assert await is_silent(consumer)
+    await owner.close()
+    await other.close()
+    await bus.close()
+
+
+async def held_by(owner: asyncpg.Connection, consumer: int) -> bool:
+    return [row["consumer_id"] for row in await messages(owner)] == [consumer]
+
+
+async def test_what_the_server_thinks_is_held_and_is_not_is_delivered_again(server: OwnServer) -> None:
+    """A crash has undone its return; or the answer to its claim was lost."""
+    bus = await PostgresBus.connect(server.url)
+    consumer = await bus.subscribe("t", "s", window=2)
+    await publish(bus, b"0")
+    [held] = await take(consumer, 1)
+    owner = await asyncpg.connect(server.url)
+    await owner.execute(
+        "insert into agentos_bus.messages (subscription_id, consumer_id, properties, body)"
+        " select id, $1, '{}', '1' from agentos_bus.subscriptions",
+        consumer.consumer_id,
+    )
+    await owner.close()
+    assert await is_silent(consumer)
+    await restarted(server, bus)
+    [lost] = await take(consumer, 1)
+    assert (held.body, lost.body) == (b"0", b"1")
+    await bus.close()

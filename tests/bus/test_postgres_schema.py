@@ -83,7 +83,7 @@ async def test_every_statement_goes_by_an_index(empty_database: str) -> None:
     await (await PostgresBus.connect(empty_database)).close()
     connection = await asyncpg.connect(empty_database, server_settings=PLANNING)
     await connection.execute("set plan_cache_mode = force_generic_plan")
-    for name in ("CLAIM", "RIPEN", "ACK", "NACK", "DEAD_LETTER", "PUBLISHED", "BACKLOG"):
+    for name in ("CLAIM", "RIPEN", "ACK", "NACK", "DEAD_LETTER", "RECONCILE", "PUBLISHED", "BACKLOG"):
         statement = getattr(statements, name)
         await connection.execute(f"prepare p_{name} as {statement}")
         arguments = ", ".join(["null"] * max(int(part[0]) for part in statement.split("$")[1:]))
