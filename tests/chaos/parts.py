@@ -25,12 +25,18 @@ AGAIN_SECONDS = 1.0
 
 
 class Part(ABC):
-    """`outages`: its own, so far."""
+    """`outages`: its own, so far. After each it is left alone for as long as that lasted: some parts start slowly."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.outages: list[Outage] = []
         self._turn = asyncio.Lock()
+
+    @property
+    def spared(self) -> bool:
+        """Whether nothing may happen to it now."""
+        last = self.outages[-1] if self.outages else Outage(self.name, 0, 0)
+        return self._turn.locked() or time.time() < 2 * last.ended_at - last.began_at
 
     async def suffer(self, mishap: Mishap) -> None:
         """Returns when it is well again."""

@@ -78,12 +78,13 @@ async def _run(options: Options, site: ChaosSite, say: Callable[[str], None]) ->
     planned = [plan(options.seed, number, site.fleet.model) for number in range(options.tasks)]
     kinds = {name: name.split("-")[0] for name in site.parts}
     victims = {name: WEIGHTS[kind] for name, kind in kinds.items() if kind in options.victims}
+    happened: Counter[str] = Counter()
     mishaps = schedule(options.seed, options.seconds, victims)
     clients = Submissions(planned, options.seed, options.seconds, site.urls)
     async with _kept(site), asyncio.TaskGroup() as group:
         group.create_task(clients.run())
         for mishap in mishaps:
-            group.create_task(_happen(site, mishap, say))
+            group.create_task(_happen(site, mishap, happened, say))
     errors = list(clients.errors)
     async with _kept(site):
         patience = END_SECONDS + TASK_SECONDS * options.tasks
@@ -100,7 +101,7 @@ async def _run(options: Options, site: ChaosSite, say: Callable[[str], None]) ->
     if made_again and options.victims == ("coordinator",):
         errors.append(f"{made_again} calls were made again although only coordinators were killed or stopped")
     return Report(
-        mishaps=Counter(f"{each.kind} {each.victim.split('-')[0]}" for each in mishaps),
+        mishaps=happened,
         ends=ends,
         gave_up=Counter(words for part in (*site.coordinators, *site.workers) for words in part.gave_up),
         resubmitted=clients.repeats,
@@ -124,10 +125,14 @@ async def _kept(site: ChaosSite) -> AsyncIterator[None]:
                 raise AssertionError("a keeper has ended") from end
 
 
-async def _happen(site: ChaosSite, mishap: Mishap, say: Callable[[str], None]) -> None:
+async def _happen(site: ChaosSite, mishap: Mishap, happened: Counter[str], say: Callable[[str], None]) -> None:
     await asyncio.sleep(mishap.at)
+    part = site.parts[mishap.victim]
+    if part.spared:
+        return
     say(f"{mishap.at:6.1f} s: {mishap.kind} {mishap.victim}, {mishap.seconds:.1f} s")
-    await site.parts[mishap.victim].suffer(mishap)
+    happened[f"{mishap.kind} {mishap.victim.split('-')[0]}"] += 1
+    await part.suffer(mishap)
 
 
 async def _wait(
