@@ -66,7 +66,9 @@ class JournalWriter:
         self._pending = _Pending()
         self._wanted = False
         self._sending: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        # Beside the timer: uvloop's tells no time where it is due at once.
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0
         self._not_before = 0.0
         self._complained = False
         self.number = 0  # of the record that is being gathered
@@ -96,7 +98,7 @@ class JournalWriter:
         at = max(now + delay, self._not_before)
         if at <= now:
             self._send()
-        elif self._timer is None or at < self._timer.when():
+        elif self._timer is None or at < self._due:
             self._set_timer(at)
 
     async def leave(self) -> None:
@@ -153,6 +155,7 @@ class JournalWriter:
 
     def _set_timer(self, at: float) -> None:
         self._clear_timer()
+        self._due = at
         self._timer = asyncio.get_running_loop().call_at(at, self._send)
 
     def _clear_timer(self) -> None:
