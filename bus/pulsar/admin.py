@@ -66,8 +66,12 @@ class Admin:
 
 
 def count(figures: dict[str, Any]) -> Backlog:
-    """`msgBacklog` counts what waits, what is delayed and what is in flight, in entries; a batch is one entry."""
+    """`msgBacklog` counts what waits, what is delayed and what is in flight, in entries; a batch is one entry.
+
+    Pulsar may go on counting a message as unacked that a consumer had twice, although everything is acked.
+    """
+    backlog = int(figures.get("msgBacklog", 0))
     delayed = int(figures.get("msgDelayed", 0))
-    in_flight = int(figures.get("unackedMessages", 0))
-    ready = int(figures.get("msgBacklog", 0)) - delayed - in_flight
+    in_flight = int(figures.get("unackedMessages", 0)) if backlog else 0
+    ready = backlog - delayed - in_flight
     return Backlog(ready=max(0, ready), delayed=delayed, in_flight=in_flight)
