@@ -114,7 +114,7 @@ def _checkout(directory: Path) -> Path:
     checkout.mkdir()
     for name in ("pyproject.toml", "README.md", "start.sh"):
         shutil.copy(ROOT / name, checkout)
-    for name in ("core", "bus", "store", "workernode", "coordinator", "agentos", "tools"):
+    for name in ("core", "bus", "store", "policy", "workload", "workernode", "coordinator", "agentos", "tools"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     return checkout
 
