@@ -17,8 +17,8 @@ from tests.fixtures.fleet import Daemon, Fleet
 
 pytestmark = [pytest.mark.kills, pytest.mark.timeout(200), pytest.mark.xdist_group("e2e-quarantine")]
 
-# What a deadly request takes until its worker dies of it. On Pulsar a death within the first 20 ms may not be counted:
-# the journal gathers for so long (`bus.pulsar.journal_writer`).
+# What a deadly request takes until its worker dies of it. On Pulsar a death within the first 20 ms may not be
+# counted: the journal gathers for so long (`bus.pulsar.journal_writer`).
 DYING_SECONDS = 0.3
 POISON = [{"role": "user", "content": "poison"}]
 
