@@ -82,6 +82,7 @@ class Board:
         self._lanes: dict[str, _Lane] = {}
         self._nodes = 0
         self._outstanding: Counter[str] = Counter()
+        self._leaving: Counter[str] = Counter()
         self._seconds = Durations()
         self._tokens = Durations(TOKENS)
 
@@ -149,8 +150,15 @@ class Board:
         picks: list[Pick] = []
         for model, lane in self._lanes.items():
             if len(lane.line) and (room := self._room(model, slots, others, now)) > 0:
-                picks += self._first(lane, model, min(room, limit - len(picks)))
+                first = self._first(lane, model, min(room, limit - len(picks)))
+                self._leaving[model] += len(first)
+                picks += first
         return picks
+
+    def left(self, picks: Iterable[Pick]) -> None:
+        """Nodes that were taken have been dispatched, put back or given up: until then they count as outstanding."""
+        for pick in picks:
+            self._leaving[pick.model] -= 1
 
     def put_back(self, picks: Iterable[Pick]) -> None:
         """Nodes that were taken and could not be dispatched."""
@@ -190,7 +198,7 @@ class Board:
 
     def demands(self) -> dict[str, Demand]:
         """What is outstanding and waiting, by model; for the other coordinators."""
-        models = {*self._lanes, *self._outstanding}
+        models = {*self._lanes, *self._outstanding, *self._leaving}
         told = {model: self._demand(model) for model in models}
         return {model: demand for model, demand in told.items() if demand.outstanding or demand.waiting}
 
@@ -246,7 +254,8 @@ class Board:
 
     def _demand(self, model: str) -> Demand:
         lane = self._lanes.get(model)
-        return Demand(self._name, self._outstanding[model], 0 if lane is None else len(lane.line))
+        outstanding = self._outstanding[model] + self._leaving[model]
+        return Demand(self._name, outstanding, 0 if lane is None else len(lane.line))
 
     def _offer(self, held: Held) -> Offer:
         task, graph = held.task, held.graph

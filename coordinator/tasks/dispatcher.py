@@ -127,7 +127,7 @@ class Dispatcher:
         for task_id in news.changed:
             if self._board.get(task_id) is not None:
                 self.look_up(task_id)
-        if news.sender != self._newsroom.sender:
+        if news.demands and news.sender != self._newsroom.sender:
             self._demands.heard(news.sender, news.demands, now)
 
     def _moved(self, held: Held) -> None:
@@ -250,6 +250,12 @@ class Dispatcher:
             self._failed.set_exception(error)
 
     async def _send(self, picks: Sequence[Pick]) -> None:
+        try:
+            await self._commit(picks)
+        finally:
+            self._board.left(picks)
+
+    async def _commit(self, picks: Sequence[Pick]) -> None:
         try:
             ready, spoiled = await self._departures.prepare(picks)
             outcomes = await self._store.dispatch([each.dispatch for each in ready]) if ready else []

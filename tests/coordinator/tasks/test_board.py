@@ -62,6 +62,7 @@ class Driver:
             key = (pick.held.task.task_id, pick.node_id)
             self.sent[key] = f"request of {key} number {pick.held.graph.attempt(pick.node_id)}"
             self.board.dispatched(pick, self.sent[key], self.now)
+        self.board.left(picks)
         return [(pick.held.task.task_id, pick.node_id) for pick in picks]
 
     def settle(self, task_id: int, node_id: str, outcome: Outcome = "completed", request: str = "") -> Held | None:
@@ -126,6 +127,7 @@ def test_what_could_not_be_dispatched_is_next_again() -> None:
     picks = driver.take()
     assert driver.take() == []
     driver.board.put_back(picks)
+    driver.board.left(picks)
     assert sorted(driver.dispatch()) == [(1, "n0"), (1, "n1"), (1, "n2")]
 
 
@@ -174,7 +176,16 @@ def test_a_dispatch_that_was_committed_after_the_task_went_counts_nowhere() -> N
     picks = driver.take()
     driver.board.clear()
     driver.board.dispatched(picks[0], "r", driver.now)
+    driver.board.left(picks)
     assert driver.board.demands() == {}
+
+
+def test_what_is_on_its_way_out_counts_as_outstanding() -> None:
+    driver = Driver()
+    driver.board.add(owned(1), bag(50))
+    assert len(driver.take()) == SLOTS[MODEL]
+    assert driver.take() == []
+    assert driver.board.demands() == {MODEL: Demand("here", SLOTS[MODEL], 40)}
 
 
 def test_tasks_past_their_deadline_and_tasks_that_wait_for_more_are_known() -> None:
