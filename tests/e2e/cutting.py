@@ -42,6 +42,11 @@ class Cutter:
         # Whoever asked has left by now.
         await asyncio.gather(*self._handlers, return_exceptions=True)
 
+    async def idle(self) -> None:
+        """Returns when every connection has ended, so that none of them uses up what a budget is meant for."""
+        while self._handlers:
+            await asyncio.wait(self._handlers)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = asyncio.current_task()
         assert handler is not None

@@ -167,15 +167,18 @@ async def test_a_chat_of_a_load_fails_by_name(fleet: Fleet, stream: bool) -> Non
     def body(**mock: Any) -> dict[str, Any]:
         return {"model": fleet.model, "stream": stream, **CHAT, "agentos_mock": mock}
 
-    async with Cutter(fleet.url) as cutter, Client(cutter.url) as client:
-        await chat(client.door, body(words=5), lambda: heard.append(None))
-        assert len(heard) == (5 if stream else 0)
-        with pytest.raises(GatewayRefused) as refused:
-            await chat(client.door, body(words=-1), lambda: heard.append(None))
-        assert refused.value.code == "invalid_agentos_mock"
+    async with Cutter(fleet.url) as cutter:
+        async with Client(cutter.url) as client:
+            await chat(client.door, body(words=5), lambda: heard.append(None))
+            assert len(heard) == (5 if stream else 0)
+            with pytest.raises(GatewayRefused) as refused:
+                await chat(client.door, body(words=-1), lambda: heard.append(None))
+            assert refused.value.code == "invalid_agentos_mock"
+        await cutter.idle()
         cutter.budgets = [300]
-        with pytest.raises(Lost) as lost:
-            await chat(client.door, body(words=500), lambda: heard.append(None))
+        async with Client(cutter.url) as client:
+            with pytest.raises(Lost) as lost:
+                await chat(client.door, body(words=500), lambda: heard.append(None))
         assert lost.value.code == "connection_lost"
         assert cutter.cut == 1
 
