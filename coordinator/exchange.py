@@ -10,7 +10,8 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from bus.billing import LONGEST_TEXT
-from coordinator.openai import RequestRefused, error_body, too_large
+from coordinator.body import read_body
+from coordinator.openai import error_body
 
 JSON = [(b"content-type", b"application/json")]
 EVENTS = [
@@ -38,22 +39,8 @@ class Exchange:
 
     async def body(self, scope: Scope, limit: int) -> bytes:
         """The request's body. Raises `RequestRefused`: 413 above `limit` bytes, 400 if the client leaves half way."""
-        headers = dict(scope["headers"])
-        self.client = _client(headers, scope.get("client"))
-        if int(headers.get(b"content-length", b"0")) > limit:
-            raise too_large(limit)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise RequestRefused(400, "The body ended half way.", "invalid_request_error", None)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise too_large(limit)
-            if not message.get("more_body"):
-                return b"".join(parts)
+        self.client = _client(dict(scope["headers"]), scope.get("client"))
+        return await read_body(scope, self._receive, limit)
 
     @property
     def error_type(self) -> str:

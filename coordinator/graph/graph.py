@@ -170,10 +170,6 @@ class Graph:
         """A node as it is described."""
         return self._nodes[node_id].spec
 
-    def model(self, node_id: str) -> str:
-        """A node's model."""
-        return self._nodes[node_id].spec.model
-
     def models(self) -> set[str]:
         """All models of the task."""
         return set(self._tally.left)

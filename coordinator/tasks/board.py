@@ -9,7 +9,7 @@ submitted, claimed, adopted ─► add ─► ready nodes in a line per model �
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from coordinator.graph.graph import Graph, NodeStatus
@@ -88,9 +88,6 @@ class Board:
 
     def __len__(self) -> int:
         return len(self._held)
-
-    def __iter__(self) -> Iterator[Held]:
-        return iter(list(self._held.values()))
 
     def get(self, task_id: int) -> Held | None:
         """The task, if it is here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from coordinator.openai import too_large
+from coordinator.body import read_body
 from coordinator.tasks.refusals import invalid, not_found
 from store import TaskState
 
@@ -12,15 +12,8 @@ LONGEST_KEY = 255
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body. Raises `RequestRefused`: 413 above `limit` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(part)
-    return b"".join(parts)
+    """The body. Raises `RequestRefused`, see `read_body`."""
+    return await read_body(request.scope, request.receive, limit)
 
 
 def number_of(text: str, prefix: str) -> int:
