@@ -43,8 +43,9 @@ class TaskRef(msgspec.Struct, frozen=True, kw_only=True):
 class RequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request on `model-<name>`. Programs outside send the first five fields alone.
 
-    `data` is the OpenAI request body; `{}` where `data_ref` names a blob that holds it. `deadline` and
-    `submitted_at` are Unix times in seconds. `traceparent` is W3C's; the message's property of that name means the
+    `data` is the OpenAI request body; `{}` where `data_ref` names a blob that holds it. `deadline`, `serve_by` and
+    `submitted_at` are Unix times in seconds; by `serve_by` the answer must be there, or the stages of the pipeline
+    that come after cannot make the deadline. `traceparent` is W3C's; the message's property of that name means the
     same where the field is missing.
     """
 
@@ -57,6 +58,7 @@ class RequestMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     task: TaskRef | None = None
     data_ref: str | None = None
     deadline: float | None = None
+    serve_by: float | None = None
     submitted_at: float | None = None
     traceparent: str | None = None
 
@@ -160,10 +162,21 @@ class ReplyFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stored: bool = False
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """To a model's workers: stop these requests, whether they run or still wait."""
+class BatchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model's workers are to batch. `size`: the most in one batch. `policy`: see `policy.slo`. `seconds`: what
+    a batch takes, by its size.
+    """
 
-    cancel: list[str]
+    size: Annotated[int, Meta(ge=1)]
+    policy: Literal["none", "lazy", "nexus", "pard", "agentos"]
+    seconds: dict[Annotated[int, Meta(ge=1)], Annotated[float, Meta(gt=0)]]
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """To a model's workers: stop these requests, whether they run or still wait; from now on batch like this."""
+
+    cancel: list[str] = []
+    batch: BatchOrder | None = None
 
 
 class KeyUse(msgspec.Struct, frozen=True):
@@ -177,10 +190,27 @@ class KeyUse(msgspec.Struct, frozen=True):
     held_back: bool
 
 
+class BatchUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker that batches has done since its last notice.
+
+    `size`: the most in one batch, in force now. `queued`: requests that wait for a batch now. `waits`: the seconds
+    that requests waited for their batch here: mean, and 10th percentile. `service`: mean seconds of a batch.
+    """
+
+    size: int
+    queued: int
+    batches: int
+    requests: int
+    wait: float
+    wait_p10: float
+    service: float
+
+
 class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="worker"):
     """A worker tells that it serves a model. Sent at the start, when asked, when it changes, and every few seconds.
 
     `available`: false while it takes nothing for a reason that management was told. `held`: requests in its hands.
+    `slots`: of one that batches, the size of its batches.
     """
 
     node: str
@@ -191,6 +221,7 @@ class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     available: bool = True
     held: int = 0
     key_use: KeyUse | None = None
+    batch: BatchUse | None = None
 
 
 class RollCall(msgspec.Struct, frozen=True, tag="roll_call"):

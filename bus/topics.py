@@ -8,6 +8,8 @@ RESULT_TOPIC = "res-topic"
 FOLD_SUBSCRIPTION = "agentos-fold"
 # Workers tell who they are on this channel; gateways ask on it.
 WORKERS_CHANNEL = "agentos-workers"
+# Coordinators tell the load of pipelines here, and the planner how many workers each stage is to have.
+SCALING_CHANNEL = "agentos-scaling"
 
 
 def model_topic(model: str) -> str:

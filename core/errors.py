@@ -11,6 +11,7 @@
     │   └── BlobMissing             a claim-checked body is no longer there
     ├── BadMessage                  a message does not follow its contract
     │   ├── DescriptionRefused      a task's description is wrong at a place (`coordinator.graph.specs`)
+    │   ├── WrongPipeline           so is a pipeline's (`policy.slo.pipeline`)
     │   └── BadReference            a string of it is no reference (`coordinator.graph.references`)
     ├── ReferenceFailed             a reference cannot be filled in (`coordinator.graph.references`)
     ├── Unresolved                  the same, before its place is known (`coordinator.graph.outputs`)
