@@ -19,6 +19,7 @@
     │   ├── StoreUnavailable        Postgres cannot be reached now
     │   ├── NotFound                no such row
     │   ├── StaleEpoch              an older owner tried to write
+    │   ├── ModelInUse              a model is a stage of another pipeline
     │   └── TaskClosed              the task has ended and changes no more
     ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
     ├── NotNow                      a node is not to make a call now, another may (`workernode.errors`)
@@ -95,3 +96,12 @@ class StaleEpoch(StoreError):
 
 class TaskClosed(StoreError):
     """The task has ended; nothing changes it any more."""
+
+
+class ModelInUse(StoreError):
+    """A model is a stage of another pipeline."""
+
+    def __init__(self, model: str, pipeline: str) -> None:
+        super().__init__(f"the model {model!r} is a stage of the pipeline {pipeline!r}; each model is one pipeline's")
+        self.model = model
+        self.pipeline = pipeline

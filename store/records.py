@@ -152,3 +152,12 @@ class KnownModel:
     node_type: str
     first_seen: datetime
     last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRow:
+    """A pipeline as it was put. `updated_at`: Unix seconds."""
+
+    name: str
+    description: str
+    updated_at: float

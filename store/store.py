@@ -11,11 +11,12 @@ from store.graphs import Graphs
 from store.models import Models
 from store.outbox import Outbox
 from store.ownership import Ownership
+from store.pipelines import Pipelines
 from store.pool import Pool
 from store.reading import Reading
 
 
-class Store(Database, Outbox, Fold, Models, Graphs, Dispatching, Ownership, Reading):
+class Store(Database, Outbox, Fold, Models, Graphs, Dispatching, Ownership, Reading, Pipelines):
     """A connection to the store. Every method raises `StoreUnavailable` where Postgres cannot be reached."""
 
     def __init__(self, pool: Pool) -> None:

@@ -244,3 +244,16 @@ models = Table(
     _now("first_seen"),
     _now("last_seen"),
 )
+
+pipelines = Table(
+    "pipelines", metadata, Column("name", Text, primary_key=True), _text("description"), _now("updated_at")
+)
+
+# Whose stage a model is.
+pipeline_models = Table(
+    "pipeline_models",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("pipeline", Text, ForeignKey("pipelines.name", ondelete="CASCADE"), nullable=False),
+    Index("pipeline_models_pipeline", "pipeline"),
+)
