@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from core.errors import ConfigurationError
 
-COLUMNS = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
+TIME = "arrived_at"
+TOKENS = ("num_prefill_tokens", "num_decode_tokens")
 
 
 class Arrival(NamedTuple):
@@ -37,15 +38,24 @@ def poisson(rate: float, rng: random.Random) -> Iterator[Arrival]:
 
 
 def trace(lines: Iterable[str]) -> list[Arrival]:
-    """Arrivals of a CSV file with the columns of `COLUMNS`, in the order of time, the first at 0.
+    """Arrivals of a CSV file, in the order of time, the first at 0.
 
-    Raises `ConfigurationError` that names the line.
+    Its columns are `TIME`, in seconds, and both or none of `TOKENS`. A file with nothing but times needs no line of
+    names. Raises `ConfigurationError` that names the line.
     """
-    rows = csv.DictReader(lines)
-    if missing := set(COLUMNS) - set(rows.fieldnames or ()):
-        raise ConfigurationError(f"the trace lacks the column {', '.join(sorted(missing))}")
-    arrivals = sorted(_arrival(row, rows.line_num) for row in rows)
-    return [arrival._replace(at=arrival.at - arrivals[0].at) for arrival in arrivals]
+    rows = csv.reader(lines)
+    names = next(rows, [])
+    nameless = len(names) == 1 and _is_number(names[0])
+    columns = [TIME] if nameless else names
+    if TIME not in columns:
+        raise ConfigurationError(f"the trace lacks the column {TIME}")
+    places = columns.index(TIME), [columns.index(name) for name in TOKENS if name in columns]
+    if len(places[1]) not in (0, len(TOKENS)):
+        raise ConfigurationError(f"the trace has one of the columns {', '.join(TOKENS)}: it needs both or none")
+    found = [_arrival(names, 1, *places)] if nameless else []
+    found += [_arrival(row, rows.line_num, *places) for row in rows if row]
+    found.sort(key=lambda arrival: arrival.at)
+    return [arrival._replace(at=arrival.at - found[0].at) for arrival in found]
 
 
 def at_rate(arrivals: list[Arrival], rate: float) -> list[Arrival]:
@@ -61,12 +71,21 @@ def within(arrivals: Iterable[Arrival], seconds: float) -> Iterator[Arrival]:
     return itertools.takewhile(lambda arrival: arrival.at < seconds, arrivals)
 
 
-def _arrival(row: dict[str, str], line: int) -> Arrival:
+def _is_number(text: str) -> bool:
     try:
-        at, prompt, answer = (row[name] for name in COLUMNS)
-        arrived_at, counts = float(at), (int(prompt), int(answer))
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"line {line} of the trace does not hold a time in seconds and two counts") from None
-    if not math.isfinite(arrived_at) or min(counts) < 0:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _arrival(row: list[str], line: int, time: int, tokens: list[int]) -> Arrival:
+    try:
+        at, counts = float(row[time]), [int(row[column]) for column in tokens]
+    except (IndexError, ValueError):
+        raise ConfigurationError(
+            f"line {line} of the trace does not hold a time in seconds{' and two counts' if tokens else ''}"
+        ) from None
+    if not math.isfinite(at) or min(counts, default=0) < 0:
         raise ConfigurationError(f"line {line} of the trace holds a time that is none, or a negative count")
-    return Arrival(arrived_at, *counts)
+    return Arrival(at, *counts)

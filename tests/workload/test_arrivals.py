@@ -36,6 +36,13 @@ def test_a_trace_is_read_in_the_order_of_time_from_its_first() -> None:
     assert trace(TRACE) == [Arrival(0, 374, 44), Arrival(4, 396, 109), Arrival(8, 10, 0)]
 
 
+@pytest.mark.parametrize(
+    "lines", [["4.5", "0.5", "1"], ["arrived_at", "4.5", "0.5", "1"], ["kind,arrived_at", "a,4.5", "b,0.5", "a,1"]]
+)
+def test_times_are_enough(lines: list[str]) -> None:
+    assert trace(lines) == [Arrival(0), Arrival(0.5), Arrival(4)]
+
+
 def test_a_trace_takes_another_rate_and_keeps_its_shape() -> None:
     faster = at_rate(trace(TRACE), 2)
     assert [arrival.at for arrival in faster] == [0, 0.5, 1]
@@ -46,8 +53,11 @@ def test_a_trace_takes_another_rate_and_keeps_its_shape() -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "lacks the column arrived_at, num_decode_tokens, num_prefill_tokens"),
-        (["arrived_at,num_prefill_tokens", "1,2"], "lacks the column num_decode_tokens"),
+        ([], "lacks the column arrived_at"),
+        (["when", "1"], "lacks the column arrived_at"),
+        (["1,2", "3,4"], "lacks the column arrived_at"),
+        (["arrived_at,num_prefill_tokens", "1,2"], "needs both or none"),
+        (["1.5", "soon"], "line 2"),
         ([TRACE[0], "1,2,3", "1,2"], "line 3"),
         ([TRACE[0], "soon,2,3"], "line 2"),
         ([TRACE[0], "nan,2,3"], "line 2"),
