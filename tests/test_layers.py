@@ -23,6 +23,7 @@ ALLOWED = {
 PURE = [
     "bus/billing.py",
     "bus/messages.py",
+    "bus/operations.py",
     "bus/pulsar/deliveries.py",
     "bus/topics.py",
     "coordinator/envelope.py",
