@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -11,15 +12,23 @@ from coordinator.graph.references import BadReference, Place, Slot
 from coordinator.graph.specs import DescriptionRefused, NodeSpec
 
 
-def with_nodes(known: list[NodeSpec], added: list[NodeSpec], max_nodes: int, *, again: bool) -> list[NodeSpec]:
+def with_nodes(
+    known: list[NodeSpec],
+    added: list[NodeSpec],
+    max_nodes: int,
+    *,
+    again: bool,
+    given: Collection[str] = (),
+) -> list[NodeSpec]:
     """All nodes, each with all that it depends on. `again`: one that is there may come once more as it is.
+    `given`: names that references may have and that are no nodes.
 
     Raises `DescriptionRefused` with pointers into what was `added`.
     """
     specs = {spec.id: spec for spec in known}
     first = {}
     for number, spec in enumerate(added):
-        checked = _checked(spec, ("nodes", number))
+        checked = _checked(spec, ("nodes", number), given)
         there = specs.setdefault(spec.id, checked)
         if there is checked:
             first[spec.id] = number
@@ -33,11 +42,9 @@ def with_nodes(known: list[NodeSpec], added: list[NodeSpec], max_nodes: int, *, 
     return list(specs.values())
 
 
-def _checked(spec: NodeSpec, place: Place) -> NodeSpec:
-    if spec.id in references.RESERVED:
-        raise DescriptionRefused(
-            (*place, "id"), "'item' and 'index' mean something else in references; take another."
-        )
+def _checked(spec: NodeSpec, place: Place, given: Collection[str]) -> NodeSpec:
+    if spec.id in references.RESERVED or spec.id in given:
+        raise DescriptionRefused((*place, "id"), f"'{spec.id}' means something else in references; take another.")
     try:
         slots = references.find(spec.body)
     except BadReference as error:
@@ -49,7 +56,8 @@ def _checked(spec: NodeSpec, place: Place) -> NodeSpec:
     if not slots and not lists and not spec.depends_on:
         return spec
     named = (reference.name for slot in (*lists, *slots) for reference in slot.references if reference.kind == "node")
-    return msgspec.structs.replace(spec, depends_on=list(dict.fromkeys((*spec.depends_on, *named))))
+    nodes = (name for name in named if name not in given)
+    return msgspec.structs.replace(spec, depends_on=list(dict.fromkeys((*spec.depends_on, *nodes))))
 
 
 def _list_slots(spec: NodeSpec, place: Place) -> tuple[Slot, ...]:

@@ -8,8 +8,10 @@ from coordinator.graph.checking import with_nodes
 from coordinator.graph.reading import reader
 from coordinator.graph.specs import Budget, Description, DescriptionRefused, NodeSpec, Patch
 
-__all__ = ["Budget", "Description", "DescriptionRefused", "NodeSpec", "decode", "encode", "parse", "revise"]
+__all__ = ["INPUT", "Budget", "Description", "DescriptionRefused", "NodeSpec", "decode", "encode", "parse", "revise"]
 
+# What the requests of pipelines are about, in references.
+INPUT = "input"
 # As OpenAI's (https://platform.openai.com/docs/api-reference/batch/object).
 METADATA_KEYS, METADATA_KEY, METADATA_VALUE = 16, 64, 512
 
@@ -22,6 +24,9 @@ def parse(body: bytes, *, max_nodes: int) -> Description:
     """A new task's description, every node with all that it depends on. Raises `DescriptionRefused`."""
     description = _description(body)
     _check_metadata(description.metadata)
+    if description.pipeline or description.input is not None:
+        place = ("pipeline",) if description.pipeline else ("input",)
+        raise DescriptionRefused(place, "A pipeline's requests go to POST /v1/pipelines/{name}/requests.")
     if not description.nodes and not description.open:
         raise DescriptionRefused(("nodes",), "There must be at least one node, or open must be true.")
     return msgspec.structs.replace(description, nodes=with_nodes([], description.nodes, max_nodes, again=False))

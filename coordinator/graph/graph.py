@@ -7,7 +7,7 @@ from typing import Any
 
 from bus.messages import Usage
 from coordinator.graph.course import Course
-from coordinator.graph.description import Description, NodeSpec
+from coordinator.graph.description import INPUT, Description, NodeSpec
 from coordinator.graph.inputs import Inputs
 from coordinator.graph.nodes import Node, NodeStatus, NodeView, status_of
 from coordinator.graph.past import Past, heard, past_of
@@ -36,7 +36,7 @@ class Graph:
         self._course = Course()
         self._nodes = self._course.nodes
         self._tally = self._course.tally
-        self._inputs = Inputs(self._nodes)
+        self._inputs = Inputs(self._nodes, {INPUT: description.input} if description.pipeline else {})
         self._way = Way()
         # What came of instances that are not there yet, by node.
         self._early: dict[str, dict[str, Past]] = {}

@@ -15,10 +15,14 @@ MAX_INSTANCES = 10_000
 
 
 class Inputs:
-    """Of the nodes of one task, by id. `contents`: document number → text, of the documents that were asked for."""
+    """Of the nodes of one task, by id. `contents`: document number → text, of the documents that were asked for.
 
-    def __init__(self, nodes: Mapping[str, Node]) -> None:
+    `given`: values that references may lead to without being outputs of nodes, by name.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], given: Mapping[str, Any]) -> None:
         self._nodes = nodes
+        self._given = given
         self._slots: dict[str, tuple[Slot, ...]] = {}
 
     def documents(self, node: Node) -> list[int]:
@@ -68,7 +72,7 @@ class Inputs:
         for reference in needed:
             if reference.kind == "document":
                 found[reference.number] = None
-            elif reference.kind == "node":
+            elif reference.kind == "node" and reference.name not in self._given:
                 for each in _outputs_of(self._nodes[reference.name]):
                     if each.document is not None:
                         found[each.document] = None
@@ -83,6 +87,9 @@ class Inputs:
             case "document":
                 content = _content(contents, reference.number)
                 return content if reference.path is None else select(reference.path, parsed(content))
+            case "node" if reference.name in self._given:
+                given = self._given[reference.name]
+                return given if reference.path is None else select(reference.path, given)
             case "node":
                 named = self._nodes[reference.name]
                 values = [_output(each, reference, contents) for each in _outputs_of(named)]

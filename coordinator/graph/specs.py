@@ -42,7 +42,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A task. `priority`: higher first. `open`: it does not end with its nodes, more may come."""
+    """A task. `priority`: higher first. `open`: it does not end with its nodes, more may come.
+
+    `pipeline`: whose request it is, with its `input`, to which the reference `${{ input }}` leads; the door for tasks
+    takes neither.
+    """
 
     nodes: list[NodeSpec]
     user: Annotated[str, Meta(pattern=_PLAIN + r"{0,256}\Z")] = ""
@@ -52,6 +56,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     metadata: dict[str, str] = {}
     on_failure: Literal["stop", "continue"] = "stop"
     open: bool = False
+    pipeline: str = ""
+    input: Any = None
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
