@@ -110,6 +110,7 @@ class ResultMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     response_ref: Annotated[str | None, Meta(description="Blob with the response, where it is large.")] = None
     request_ref: Annotated[str | None, Meta(description="Blob with the request, where it was large.")] = None
     task: TaskRef | None = None
+    batch_size: Annotated[int, Meta(description="How many requests were served together, this one included.")] = 1
     timestamps: Timestamps | None = None
     stages: Stages | None = None
     client: Client | None = None

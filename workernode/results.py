@@ -98,6 +98,7 @@ class Results:
             error=ended.error,
             request_ref=request.data_ref,
             task=request.task,
+            batch_size=ended.progress.batch_size,
             timestamps=times,
             stages=stages_of(times),
             client=client_of(request.metadata, body),

@@ -30,7 +30,8 @@ class Progress:
     `usage()`: what a cancelled stream has used so far, estimated; None if nothing. `provider()`: who was called and
     what they said of themselves. `connected_at`: a connection was there and the request left; `first_token_at`: the
     first part of the answer arrived; both Unix times in seconds. `heard()` is called with the headers of the
-    upstream's answer when they are there: a stream may last for minutes after them.
+    upstream's answer when they are there: a stream may last for minutes after them. `batch_size`: requests that
+    share the call.
     """
 
     usage: Callable[[], Usage | None] = nothing_yet
@@ -38,6 +39,7 @@ class Progress:
     connected_at: float | None = None
     first_token_at: float | None = None
     heard: Callable[[Mapping[str, str]], None] = nobody_hears
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
