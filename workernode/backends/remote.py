@@ -15,6 +15,7 @@ import msgspec
 from aiohttp.abc import AbstractStreamWriter
 
 from bus.messages import NodeType
+from bus.operations import PATHS, operation_of
 from core.errors import ConfigurationError
 from workernode.backends.base import Answer, Call, Progress, Sink
 from workernode.backends.relay import StreamRelay, error_of
@@ -118,7 +119,7 @@ class RemoteBackend:
         progress.provider = partial(provider_of, self._address)
         try:
             async with self._opened().post(
-                f"{self._base}/v1/chat/completions",
+                f"{self._base}/v1{PATHS[operation_of(call.body)]}",
                 data=_Body(_encode(upstream_body(call)), progress),
                 headers=self._headers(call.headers),
                 timeout=self._stream if call.stream else self._plain,
