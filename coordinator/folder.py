@@ -16,7 +16,7 @@ from bus.port import Bus, Delivery, Subscription
 from bus.topics import FOLD_SUBSCRIPTION
 from coordinator.metrics import FOLDED, NODE_EVENTS, streamed
 from coordinator.noderesult import NodeResult
-from coordinator.tasks.news import Settled
+from coordinator.tasks.news import Served, Settled
 from coordinator.tracing import Traces
 from core.errors import BadMessage, BlobMissing, StoreUnavailable
 from store import Answer, Epoch, Fate, Folded, FoldOutcome, Store
@@ -129,17 +129,25 @@ class Folder:
 
 
 def _settled(result: ResultMessage, task: TaskRef, document: int | None) -> Settled:
-    told = NodeResult(
+    told = msgspec.structs.replace(_told(result), document=document)
+    times, served = result.timestamps, None
+    if times is not None and times.started_at is not None:
+        submitted_at = times.submitted_at or times.published_at or times.received_at
+        served = Served(submitted_at, times.received_at, times.started_at, times.finished_at, result.batch_size)
+    return Settled(task.task_id, task.node_id, result.request_id, told, served)
+
+
+def _told(result: ResultMessage) -> NodeResult:
+    times = result.timestamps
+    seconds = times.finished_at - times.started_at if times and times.started_at else None
+    return NodeResult(
         outcome=result.outcome,
         status=result.status,
         usage=result.usage,
         estimated=result.estimated,
         error=result.error,
-        document=document,
+        seconds=None if seconds is None else seconds / result.batch_size,
     )
-    times = result.timestamps
-    seconds = times.finished_at - times.started_at if times and times.started_at else None
-    return Settled(task.task_id, task.node_id, result.request_id, told, seconds)
 
 
 def _time_per_token(result: ResultMessage) -> None:
@@ -161,14 +169,6 @@ def to_row(result: ResultMessage, response: str | None) -> Folded:
     task = result.task
     usage = result.usage
     times = result.timestamps
-    told: dict[str, object] = {
-        "outcome": result.outcome,
-        "status": result.status,
-        "usage": usage,
-        "estimated": result.estimated,
-    }
-    if result.error is not None:
-        told["error"] = result.error
     return Folded(
         event_id=result.event_id,
         request_id=result.request_id,
@@ -177,7 +177,7 @@ def to_row(result: ResultMessage, response: str | None) -> Folded:
         task_id=task.task_id if task else None,
         node_id=task.node_id if task else None,
         epoch=Epoch(task.global_epoch, task.regional_epoch) if task else Epoch(0, 0),
-        result=msgspec.json.encode(told).decode(),
+        result=msgspec.json.encode(_told(result)).decode(),
         response=response,
         model=result.model,
         node=result.node,

@@ -227,8 +227,8 @@ class Board:
         lane.rate.finished(now, 1)
         if flight.at is None or result.outcome != "completed":
             return
-        if news.seconds is not None:
-            self._seconds.learn(model, news.seconds)
+        if news.served is not None:
+            self._seconds.learn(model, news.served.finished_at - news.served.started_at)
         tokens = result.usage.prompt_tokens + OUTPUT_WEIGHT * result.usage.completion_tokens
         self._tokens.learn(model, tokens)
         lane.shares.charge(held.task.user_id, tokens - flight.charged)

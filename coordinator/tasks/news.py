@@ -19,16 +19,26 @@ log = logging.getLogger(__name__)
 CHANNEL = "agentos-tasks"
 
 
+class Served(msgspec.Struct, frozen=True, array_like=True):
+    """A call's way: Unix times in seconds, of the coordinator that dispatched it and of its worker."""
+
+    submitted_at: float
+    received_at: float
+    started_at: float
+    finished_at: float
+    batch_size: int
+
+
 class Settled(msgspec.Struct, frozen=True, array_like=True):
     """A node has its result. `request_id`: of the dispatch that it answers; None where no worker was asked.
-    `seconds`: of the call, if that is known.
+    `served`: how it came about, where a call was made and that is known.
     """
 
     task_id: int
     node_id: str
     request_id: str | None
     result: NodeResult
-    seconds: float | None = None
+    served: Served | None = None
 
 
 class News(msgspec.Struct, frozen=True, omit_defaults=True):
