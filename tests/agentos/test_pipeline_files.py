@@ -21,6 +21,7 @@ stages:
       1: 0.05
     run: {NODE_TYPE: mock}
 """
+BODY = "/stages/1/body/messages/0/content"
 
 
 @pytest.fixture
@@ -41,12 +42,15 @@ def test_a_pipeline_is_read_with_its_stages_in_order(file: Path) -> None:
     [
         ("slo_seconds: 2", "slo_seconds: soon", 2, "/slo_seconds"),
         ("slo_seconds: 2\n", "", 1, "/slo_seconds"),
+        ("name: shop\n", "", 1, "/name"),
+        ("name: shop", "name: 5", 1, "/name"),
         ("model: embedder", "modell: embedder", 9, "/stages/1/modell"),
         ("model: embedder", "model: ranker", 9, "/stages/1/model"),
         ("after: [embed]", "after: [embed, other]", 6, "/stages/0/after/1"),
         ("{1: 0.1, 4: 0.2}", "{1: 0.1, 4: -1}", 7, "/stages/0/profile"),
         ("      1: 0.05", "      one: 0.05", 10, "/stages/1/profile"),
         ("    run: ", "    workers: {least: 9, most: 3}\n    run: ", 12, "/stages/1/workers"),
+        ("    run: ", '    body: {messages: [{role: user, content: "${{ nobody }}"}]}\n    run: ', 12, BODY),
         ("{NODE_TYPE: mock}", "{NODE_TYPE: 5}", 12, "/stages/1/run"),
     ],
 )
