@@ -24,9 +24,8 @@ def parse(body: bytes, *, max_nodes: int) -> Description:
     """A new task's description, every node with all that it depends on. Raises `DescriptionRefused`."""
     description = _description(body)
     _check_metadata(description.metadata)
-    if description.pipeline or description.input is not None:
-        place = ("pipeline",) if description.pipeline else ("input",)
-        raise DescriptionRefused(place, "A pipeline's requests go to POST /v1/pipelines/{name}/requests.")
+    if description.pipeline is not None:
+        raise DescriptionRefused(("pipeline",), "A pipeline's requests go to POST /v1/pipelines/{name}/requests.")
     if not description.nodes and not description.open:
         raise DescriptionRefused(("nodes",), "There must be at least one node, or open must be true.")
     return msgspec.structs.replace(description, nodes=with_nodes([], description.nodes, max_nodes, again=False))

@@ -36,7 +36,8 @@ class Graph:
         self._course = Course()
         self._nodes = self._course.nodes
         self._tally = self._course.tally
-        self._inputs = Inputs(self._nodes, {INPUT: description.input} if description.pipeline else {})
+        pipeline = description.pipeline
+        self._inputs = Inputs(self._nodes, {INPUT: pipeline.input} if pipeline is not None else {})
         self._way = Way()
         # What came of instances that are not there yet, by node.
         self._early: dict[str, dict[str, Past]] = {}

@@ -41,11 +41,19 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     money: Annotated[float, Meta(gt=0, le=1e12)] | None = None
 
 
-class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A task. `priority`: higher first. `open`: it does not end with its nodes, more may come.
+class PipelineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task that is a request of a pipeline. `input`: where the reference `${{ input }}` leads. `slo_seconds`: from
+    its arrival to the end of its last stage.
+    """
 
-    `pipeline`: whose request it is, with its `input`, to which the reference `${{ input }}` leads; the door for tasks
-    takes neither.
+    name: str
+    input: Any
+    slo_seconds: float
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A task. `priority`: higher first. `open`: it does not end with its nodes, more may come. `pipeline`: whose
+    request it is; the door for tasks does not take it.
     """
 
     nodes: list[NodeSpec]
@@ -56,8 +64,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     metadata: dict[str, str] = {}
     on_failure: Literal["stop", "continue"] = "stop"
     open: bool = False
-    pipeline: str = ""
-    input: Any = None
+    pipeline: PipelineRequest | None = None
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

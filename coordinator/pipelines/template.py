@@ -12,6 +12,7 @@ from msgspec import Meta
 from coordinator.graph.checking import with_nodes
 from coordinator.graph.description import INPUT, Description, DescriptionRefused, NodeSpec
 from coordinator.graph.reading import reader
+from coordinator.graph.specs import PipelineRequest
 from policy.slo.pipeline import Pipeline, Stage, WrongPipeline, checked
 
 MOST_STAGES = 100
@@ -57,8 +58,7 @@ class Template:
             nodes=self.nodes,
             user=asked.user,
             deadline_seconds=None if self.pipeline.policy == "none" else slo,
-            pipeline=self.pipeline.name,
-            input=asked.input,
+            pipeline=PipelineRequest(name=self.pipeline.name, input=asked.input, slo_seconds=slo),
         )
 
 

@@ -9,6 +9,7 @@ from coordinator.graph.description import DescriptionRefused, decode
 from coordinator.graph.description import encode as encode_description
 from coordinator.graph.description import parse as parse_task
 from coordinator.graph.graph import Graph
+from coordinator.graph.specs import PipelineRequest
 from coordinator.pipelines.template import Asked, Template, encode, read_asked, read_pipeline, template_of
 from tests.coordinator.graph.sketches import answer, result
 
@@ -31,7 +32,8 @@ def test_a_request_is_a_task_with_one_node_a_stage() -> None:
     made = template(stage("a"), stage("b", after=["a"]))
     task = made.task(Asked(input="hello", user="alice"))
     assert [(node.id, node.model, node.depends_on) for node in task.nodes] == [("a", "m-a", []), ("b", "m-b", ["a"])]
-    assert (task.deadline_seconds, task.pipeline, task.input, task.user) == (2.0, "p", "hello", "alice")
+    assert task.pipeline == PipelineRequest(name="p", input="hello", slo_seconds=2.0)
+    assert (task.deadline_seconds, task.user) == (2.0, "alice")
 
 
 def test_it_survives_its_way_through_the_store() -> None:
@@ -104,7 +106,10 @@ def test_what_is_wrong_is_told_with_its_place(
 
 
 def test_tasks_name_no_pipeline() -> None:
-    body = {"nodes": [{"id": "a", "model": "m", "body": {"messages": [{}]}}], "pipeline": "p"}
+    body = {
+        "nodes": [{"id": "a", "model": "m", "body": {"messages": [{}]}}],
+        "pipeline": {"name": "p", "input": 1, "slo_seconds": 1},
+    }
     with pytest.raises(DescriptionRefused, match="/v1/pipelines"):
         parse_task(json.dumps(body).encode(), max_nodes=10)
 
