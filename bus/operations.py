@@ -18,11 +18,10 @@ PATHS: dict[Operation, str] = {
     "embeddings": "/embeddings",
 }
 
+# What each is about, by which bodies are told apart.
+FIELDS: dict[Operation, str] = {"chat": "messages", "text_completion": "prompt", "embeddings": "input"}
+
 
 def operation_of(body: Mapping[str, Any]) -> Operation:
     """By the body's shape: messages before a prompt before an input. One with none of them counts as a chat."""
-    if "messages" in body:
-        return "chat"
-    if "prompt" in body:
-        return "text_completion"
-    return "embeddings" if "input" in body else "chat"
+    return next((operation for operation, field in FIELDS.items() if field in body), "chat")

@@ -67,6 +67,7 @@ PURE = [
     "workernode/resources.py",
     "workernode/slotsearch.py",
     "workernode/stream.py",
+    "workernode/usage.py",
     "workload/arrivals.py",
     "workload/errors.py",
     "workload/events.py",

@@ -1,4 +1,4 @@
-"""Streams of chat completions: their events, the answer that their chunks add up to, and what it used.
+"""Streams of completions: their events, the answer that their chunks add up to, and chunks made of a whole answer.
 
 Pure: bytes and decoded JSON in, bytes and decoded JSON out. The event format is that of
 https://html.spec.whatwg.org/multipage/server-sent-events.html.
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from bus.messages import Usage
+from bus.operations import Operation
 
 DONE = b"[DONE]"
 
 # Strings of a delta that name a thing: providers repeat them in every chunk, so they are not joined.
-_NAMES = frozenset({"role", "id", "type", "name"})
-_NOT_TEXT = _NAMES | {"image_url", "input_audio", "file", "audio", "tool_call_id"}
+NAMES = frozenset({"role", "id", "type", "name"})
 
 
 class EventParser:
@@ -61,15 +60,16 @@ class Assembler:
     value stands. So a provider's new fields survive on the day they appear.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, operation: Operation = "chat") -> None:
+        self._chat = operation == "chat"
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """Takes one decoded chat.completion.chunk."""
+        """Takes one decoded chunk."""
         for key, value in chunk.items():
             if key == "choices":
-                for choice in _choices(chunk):
+                for choice in choices_of(chunk):
                     self._add_choice(choice)
             elif value is not None or key not in self._head:
                 self._head[key] = value
@@ -90,9 +90,10 @@ class Assembler:
         return self.begun and all(choice.get("finish_reason") for choice in self._choices.values())
 
     def answer(self) -> dict[str, Any]:
-        """The chat.completion so far."""
-        choices = [_whole_choice(self._choices[index]) for index in sorted(self._choices)]
-        return {**self._head, "object": "chat.completion", "choices": choices}
+        """The chat.completion or text_completion so far."""
+        whole = _whole_choice if self._chat else _whole_text
+        choices = [whole(self._choices[index]) for index in sorted(self._choices)]
+        return {**self._head, "object": "chat.completion" if self._chat else "text_completion", "choices": choices}
 
     def _add_choice(self, piece: Mapping[str, Any]) -> None:
         index = piece.get("index")
@@ -116,7 +117,7 @@ class _Text:
 
 def _merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
-        if isinstance(value, str) and key not in _NAMES:
+        if isinstance(value, str) and key not in NAMES:
             _place(whole, key, _Text).pieces.append(value)
         elif isinstance(value, dict):
             _merge(_place(whole, key, dict), value)
@@ -154,9 +155,13 @@ def _lengthen(whole: list[Any], piece: list[Any]) -> None:
 def _whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
     whole = {key: _joined(value) for key, value in choice.items()}
     message = {"role": "assistant", "content": None} | whole["message"]
-    for call in _objects(message.get("tool_calls")):
+    for call in objects(message.get("tool_calls")):
         call.pop("index", None)  # plain answers have none
     return whole | {"message": message}
+
+
+def _whole_text(choice: dict[str, Any]) -> dict[str, Any]:
+    return {"text": "", **{key: _joined(value) for key, value in choice.items() if key != "message"}}
 
 
 def _joined(value: Any) -> Any:
@@ -167,29 +172,42 @@ def _joined(value: Any) -> Any:
     return [_joined(each) for each in value] if isinstance(value, list) else value
 
 
-def _choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return _objects(answer.get("choices"))
+def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The choices of an answer or a chunk, as far as they are objects."""
+    return objects(answer.get("choices"))
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def chunks_of(response: Mapping[str, Any], *, with_usage: bool) -> Iterator[dict[str, Any]]:
-    """A plain answer as the chunks of a stream, for an upstream that cannot stream. Each choice has a message."""
+def chunks_of(
+    response: Mapping[str, Any], operation: Operation = "chat", *, with_usage: bool
+) -> Iterator[dict[str, Any]]:
+    """A plain answer as the chunks of a stream, for an upstream that cannot stream; embeddings are one chunk.
+
+    Each choice has a message or, of a text completion, a text.
+    """
+    if operation == "embeddings":
+        yield {**response}
+        return
+    chat = operation == "chat"
     head = {key: value for key, value in response.items() if key not in ("choices", "usage")}
-    head["object"] = "chat.completion.chunk"
+    head["object"] = "chat.completion.chunk" if chat else "text_completion"
     for choice in response["choices"]:
         rest = {key: value for key, value in choice.items() if key != "message"}
-        yield {**head, "choices": [{**rest, "delta": _delta(choice["message"]), "finish_reason": None}]}
-        end = {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"}
+        said = {"delta": _delta(choice["message"])} if chat else {}
+        yield {**head, "choices": [{**rest, **said, "finish_reason": None}]}
+        ended: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        end = {"index": choice.get("index", 0), **ended, "finish_reason": choice.get("finish_reason") or "stop"}
         yield {**head, "choices": [end]}
     if with_usage and response.get("usage"):
         yield {**head, "choices": [], "usage": response["usage"]}
 
 
 def _delta(message: Mapping[str, Any]) -> dict[str, Any]:
-    calls = _objects(message.get("tool_calls"))
+    calls = objects(message.get("tool_calls"))
     return (
         {**message, "tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]}
         if calls
@@ -199,9 +217,10 @@ def _delta(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def carries_text(chunk: Mapping[str, Any]) -> bool:
     """Whether a chunk brings a part of the answer: a role or an empty text alone is none."""
-    for choice in _choices(chunk):
+    for choice in choices_of(chunk):
         delta = choice.get("delta")
-        if isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role"):
+        said = isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")
+        if said or choice.get("text"):
             return True
     return False
 
@@ -215,65 +234,3 @@ def asks_for_usage(body: Mapping[str, Any]) -> bool:
     """Whether the client of a stream wants the chunk with its usage."""
     options = body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
-
-
-def usage_of(response: Mapping[str, Any]) -> Usage | None:
-    """The usage that an answer states, by the names of Chat Completions or of Responses; None if it states none."""
-    usage = response.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    prompt = _count(usage, "prompt_tokens", "input_tokens")
-    completion = _count(usage, "completion_tokens", "output_tokens")
-    if prompt is None and completion is None:
-        return None
-    prompt, completion = prompt or 0, completion or 0
-    total = _count(usage, "total_tokens")
-    return Usage(
-        prompt,
-        completion,
-        prompt + completion if total is None else total,
-        _details(usage, "prompt_tokens_details", "input_tokens_details"),
-        _details(usage, "completion_tokens_details", "output_tokens_details"),
-    )
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    return next((usage[name] for name in names if type(usage.get(name)) is int and usage[name] >= 0), None)
-
-
-def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
-    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), None)
-
-
-def estimated_usage(body: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
-    """A guess where the upstream states no usage: a token for every 4 bytes of text, rounded up.
-
-    Pictures and sounds are not counted; tool definitions, names and roles are not either. Reasoning that is shown is
-    counted as such. What was cached cannot be known.
-    """
-    messages = body.get("messages")
-    prompt = sum(map(_tokens, messages)) if isinstance(messages, list) else 0
-    answers = [choice.get("message") for choice in _choices(response)]
-    completion = sum(map(_tokens, answers))
-    reasoning = sum(map(_tokens, map(_reasoning, answers)))
-    details = {"reasoning_tokens": reasoning} if reasoning else None
-    return Usage(prompt, completion, prompt + completion, None, details)
-
-
-def _reasoning(message: Any) -> str | None:
-    """By either of the names under which servers show it."""
-    return (message.get("reasoning_content") or message.get("reasoning")) if isinstance(message, dict) else None
-
-
-def _tokens(message: Any) -> int:
-    return -(-_text_bytes(message) // 4)
-
-
-def _text_bytes(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, list):
-        return sum(map(_text_bytes, value))
-    if isinstance(value, dict):
-        return sum(_text_bytes(each) for key, each in value.items() if key not in _NOT_TEXT)
-    return 0

@@ -13,10 +13,9 @@ from workernode.stream import (
     EventParser,
     carries_text,
     chunks_of,
-    estimated_usage,
     is_usage_chunk,
-    usage_of,
 )
+from workernode.usage import estimated_usage, usage_of
 
 
 def events(*pieces: bytes) -> list[bytes]:

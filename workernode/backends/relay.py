@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from bus.messages import Usage
+from bus.operations import Operation, operation_of
 from workernode.backends.base import Answer, Progress, Sink
 from workernode.classify import Loss, error_object, lost, refused
 from workernode.errors import CallFailed
@@ -19,10 +20,9 @@ from workernode.stream import (
     asks_for_usage,
     carries_text,
     chunks_of,
-    estimated_usage,
     is_usage_chunk,
-    usage_of,
 )
+from workernode.usage import estimated_usage, usage_of
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -41,7 +41,8 @@ class StreamRelay:
         self._secret = secret
         self._tell_usage = asks_for_usage(body)
         self._events = EventParser()
-        self._whole = Assembler()
+        self._operation = operation_of(body)
+        self._whole = Assembler(self._operation)
         self._progress = progress
         self._plain: dict[str, Any] | None = None
 
@@ -69,12 +70,12 @@ class StreamRelay:
         response = _object(data)
         if response is not None and response.get("error"):
             raise self._refusal(response["error"])
-        if response is None or not _has_choices(response):
+        if response is None or not _answers(self._operation, response):
             raise CallFailed(lost(Loss.NOT_AN_ANSWER))
         self._plain = response
         if self._sink is None:
             return _answer(response, self._body, None, data)
-        for chunk in chunks_of(response, with_usage=self._tell_usage):
+        for chunk in chunks_of(response, self._operation, with_usage=self._tell_usage):
             self._sink.chunk(_encode(chunk))
         self._progress.first_token_at = time.time()
         return _answer(response, self._body, self._progress.first_token_at, data)
@@ -147,13 +148,17 @@ def _answer(
     )
 
 
-def _has_choices(response: dict[str, Any]) -> bool:
-    choices = response.get("choices")
-    return isinstance(choices, list) and bool(choices) and all(map(_has_message, choices))
+def _answers(operation: Operation, response: dict[str, Any]) -> bool:
+    """Whether it has what an answer to this has."""
+    parts = response.get("data" if operation == "embeddings" else "choices")
+    return isinstance(parts, list) and bool(parts) and all(map(_PART[operation], parts))
 
 
-def _has_message(choice: Any) -> bool:
-    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+_PART: dict[Operation, Callable[[Any], bool]] = {
+    "chat": lambda part: isinstance(part, dict) and isinstance(part.get("message"), dict),
+    "text_completion": lambda part: isinstance(part, dict) and isinstance(part.get("text"), str),
+    "embeddings": lambda part: isinstance(part, dict) and isinstance(part.get("embedding"), list | str),
+}
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
