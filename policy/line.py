@@ -16,9 +16,10 @@ EVERYBODY = 0
 class _Task:
     """A task's ready nodes: the longest first, then as they came."""
 
-    __slots__ = ("nodes", "rank")
+    __slots__ = ("nodes", "offer", "rank")
 
-    def __init__(self, rank: Rank) -> None:
+    def __init__(self, offer: Offer, rank: Rank) -> None:
+        self.offer = offer
         self.rank = rank
         self.nodes: list[tuple[float, int, str]] = []
 
@@ -33,26 +34,36 @@ class _Backlog:
         self.heap: list[Rank] = []
         self.tasks: dict[int, _Task] = {}
 
-    def place(self, rank: Rank) -> _Task:
-        """The task of that rank, new or moved."""
-        number = rank[-1]
-        task = self.tasks.get(number)
+    def place(self, offer: Offer, order: Order) -> _Task:
+        """The task, new or moved."""
+        place = rank(order, offer)
+        task = self.tasks.get(offer.task)
         if task is None:
-            task = self.tasks[number] = _Task(rank)
-        elif task.rank == rank:
+            task = self.tasks[offer.task] = _Task(offer, place)
+        task.offer = offer
+        if task.rank == place and task.nodes:
             return task
-        task.rank = rank
-        heapq.heappush(self.heap, rank)
+        task.rank = place
+        heapq.heappush(self.heap, place)
         if len(self.heap) > 2 * len(self.tasks) + STALE:
-            self.heap = [each.rank for each in self.tasks.values()]
-            heapq.heapify(self.heap)
+            self._rebuild()
         return task
+
+    def reorder(self, order: Order) -> None:
+        """Puts all in another order."""
+        for task in self.tasks.values():
+            task.rank = rank(order, task.offer)
+        self._rebuild()
 
     def first(self) -> int:
         """The task that is next."""
         while (task := self.tasks.get(self.heap[0][-1])) is None or task.rank != self.heap[0]:
             heapq.heappop(self.heap)
         return self.heap[0][-1]
+
+    def _rebuild(self) -> None:
+        self.heap = [each.rank for each in self.tasks.values()]
+        heapq.heapify(self.heap)
 
 
 class Line:
@@ -83,14 +94,21 @@ class Line:
         """A node of the task is ready. `length`: seconds from its start to the end of the task, as expected."""
         backlog = self._backlog(offer.user if self._apart else EVERYBODY)
         self._where[offer.task] = backlog
-        task = backlog.place(rank(self._order, offer))
+        task = backlog.place(offer, self._order)
         heapq.heappush(task.nodes, (-length, next(self._numbers), node))
         self._length += 1
 
     def update(self, offer: Offer) -> None:
         """The task's figures have changed; nothing, if it has no nodes here."""
         if offer.task in self._where:
-            self._where[offer.task].place(rank(self._order, offer))
+            self._where[offer.task].place(offer, self._order)
+
+    def reorder(self, order: Order) -> None:
+        """From now on by `order`: O(n) if it is another than before."""
+        if order != self._order:
+            self._order = order
+            for backlog in self._backlogs.values():
+                backlog.reorder(order)
 
     def pop(self) -> tuple[int, str] | None:
         """Takes the next: the number of its task, and its name."""
@@ -106,15 +124,17 @@ class Line:
             self.drop(number)
         return number, node
 
-    def drop(self, task: int) -> None:
-        """Forgets the task's nodes; nothing, if it has none here."""
+    def drop(self, task: int) -> list[str]:
+        """Forgets the task's nodes, and tells their names; none, if it has none here."""
         backlog = self._where.pop(task, None)
         if backlog is None:
-            return
-        self._length -= len(backlog.tasks.pop(task).nodes)
+            return []
+        nodes = backlog.tasks.pop(task).nodes
+        self._length -= len(nodes)
         if not backlog.tasks:
             del self._backlogs[backlog.user]
             self._shares.leave(backlog.user)
+        return [node[-1] for node in nodes]
 
     def _backlog(self, user: int) -> _Backlog:
         backlog = self._backlogs.get(user)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Order = Literal["fcfs", "srtf", "deadline"]
+Order = Literal["fcfs", "srtf", "deadline", "relaxed"]
 # Priority, figure of the order, arrival, task: the smaller goes first.
 Rank = tuple[int, float, float, int]
 
@@ -34,7 +34,8 @@ def rank(order: Order, offer: Offer) -> Rank:
     """Orders tasks, the smaller first: by priority, then by `order`, then by arrival, then by number.
 
     "srtf": by remaining work, but waiting counts too: what came `PATIENCE` times its own remaining work earlier goes
-    first whatever is left of the other, so that nobody waits for ever. "deadline": by when it is due.
+    first whatever is left of the other, so that nobody waits for ever. "deadline": by when it is due. "relaxed": the
+    other way round, the one that is due last goes first (PARD's order in overload, https://arxiv.org/abs/2602.08747).
 
     Why `work` and not the critical path, and why so patient: docs/decisions/0010-order-at-dispatch.md, measured by
     `python -m tests.policy.simulation 20 400`.
@@ -45,6 +46,7 @@ def rank(order: Order, offer: Offer) -> Rank:
 def _figure(order: Order, offer: Offer) -> float:
     if order == "srtf":
         return offer.arrived_at + PATIENCE * offer.work
-    if order == "deadline":
-        return offer.arrived_at + DUE_SECONDS if offer.deadline is None else offer.deadline
-    return offer.arrived_at
+    if order == "fcfs":
+        return offer.arrived_at
+    due = offer.arrived_at + DUE_SECONDS if offer.deadline is None else offer.deadline
+    return due if order == "deadline" else -due

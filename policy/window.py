@@ -34,6 +34,14 @@ def window(slots: int, per_second: float, lead_seconds: float) -> int:
     return max(MIN_OUTSTANDING, slots + math.ceil(ahead))
 
 
+def stage_window(workers: int, size: int, per_second: float, lead_seconds: float) -> int:
+    """The messages of a pipeline's stage beyond its gate: the batches that are executed, and the next on its way.
+
+    `size`: of the batches; `per_second`: requests that all workers finish; `lead_seconds`: from the gate to a worker.
+    """
+    return workers * size + max(size, math.ceil(per_second * lead_seconds))
+
+
 def part(window: int, others: Sequence[Demand], mine: Demand) -> int:
     """How much of the window is ours: max-min fair between those who want some of it.
 

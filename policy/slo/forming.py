@@ -1,0 +1,123 @@
+"""One worker's queue: which requests make its next batch, when that starts, what is dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from policy.slo.pipeline import PolicyName
+from policy.slo.profile import Profile
+from policy.slo.queue import Queue
+
+Key = TypeVar("Key", bound=Hashable)
+# A batch that starts at the last moment starts so much before it, in seconds: timers and the way back take some.
+MARGIN_SECONDS = 0.01
+
+
+class Formed(NamedTuple, Generic[Key]):
+    """`start`: the batch, now; `drop`: what cannot be done in time. With nothing to start: plan again when something
+    is new, and at `again_at`.
+    """
+
+    start: list[Key]
+    drop: list[Key]
+    again_at: float | None
+
+
+class Former(Generic[Key]):
+    """Requests that wait for a batch at a worker whose backend takes one batch at a time. Times in seconds on the
+    clock of `serve_by`. Every operation is O(log n) a request, amortised; a new order is O(n).
+
+    `size`: of a batch as planned. "nexus" starts larger ones where they cost nobody's deadline; none is larger than
+    `Profile.largest`.
+    """
+
+    def __init__(self, policy: PolicyName, profile: Profile, size: int) -> None:
+        self._queue: Queue[Key] = Queue()
+        self.order(policy, profile, size)
+
+    def order(self, policy: PolicyName, profile: Profile, size: int) -> None:
+        """From now on like this; `size` from 1."""
+        self._policy = policy
+        self._profile = profile
+        self._size = min(size, profile.largest)
+        self._queue.sort("arrival" if policy == "none" else "due")
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, key: Key, serve_by: float | None) -> None:
+        """A request waits, from now on; `serve_by`: by when its batch must have ended."""
+        self._queue.add(key, math.inf if serve_by is None else serve_by)
+
+    def remove(self, key: Key) -> bool:
+        """Takes a request out; whether it was there."""
+        return self._queue.remove(key)
+
+    def plan(self, now: float) -> Formed[Key]:
+        """What to do now that the backend is free. What it names waits here no more."""
+        if self._policy == "none":
+            return Formed(self._queue.take(min(self._size, len(self._queue))), [], None)
+        if self._policy == "lazy":
+            return self._lazy(now)
+        if self._policy == "nexus":
+            return self._nexus(now)
+        if self._policy == "pard":
+            return self._pard(now)
+        return self._latest(now)
+
+    def _lazy(self, now: float) -> Formed[Key]:
+        """The largest batch that fits the head's budget (`GetBatchTaskEarliest`)."""
+        drop = self._late(now + self._profile.seconds(1))
+        return Formed(self._queue.take(self._fitting(now)), drop, None)
+
+    def _nexus(self, now: float) -> Formed[Key]:
+        """What would make the batch smaller than planned is dropped; past the plan it grows while that costs nobody
+        his deadline (`BatchPolicyBySlidingWindowWithFreeLunch`).
+        """
+        queue, start, drop = self._queue, list[Key](), list[Key]()
+        earliest = math.inf
+        while len(queue) and len(start) < self._size:
+            size = min(self._size, len(start) + len(queue))
+            due = queue.head()
+            if due < now + self._profile.seconds(size):
+                drop.append(queue.pop())
+            else:
+                earliest = min(earliest, due)
+                start.append(queue.pop())
+        while len(queue) and len(start) < self._profile.largest:
+            if now + self._profile.seconds(len(start) + 1) > earliest:
+                break
+            start.append(queue.pop())
+        return Formed(start, drop, None)
+
+    def _pard(self, now: float) -> Formed[Key]:
+        """What would be late, executed as planned, is dropped."""
+        drop = self._late(now + self._profile.seconds(self._size))
+        return Formed(self._queue.take(min(self._size, len(self._queue))), drop, None)
+
+    def _latest(self, now: float) -> Formed[Key]:
+        """A full batch at once, a smaller one at the last moment at which it would do with one more (Symphony)."""
+        drop = self._late(now + self._profile.seconds(1))
+        count = len(self._queue)
+        if not count:
+            return Formed([], drop, None)
+        if count < self._size:
+            last = self._queue.head() - self._profile.seconds(count + 1) - MARGIN_SECONDS
+            if now < last < math.inf:
+                return Formed([], drop, last)
+        return Formed(self._queue.take(self._fitting(now)), drop, None)
+
+    def _late(self, bound: float) -> list[Key]:
+        """Takes out what is due before."""
+        late: list[Key] = []
+        while len(self._queue) and self._queue.head() < bound:
+            late.append(self._queue.pop())
+        return late
+
+    def _fitting(self, now: float) -> int:
+        """The largest batch whose end the head can wait for; one, if there is a head at all."""
+        if not len(self._queue):
+            return 0
+        return max(1, min(self._size, len(self._queue), self._profile.fitting(self._queue.head() - now)))

@@ -1,0 +1,119 @@
+"""One stage's frontend: a line in the policy's order, and what is dropped there."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import NamedTuple
+
+from policy.fair import STALE
+from policy.line import Line
+from policy.order import Offer
+from policy.slo.pipeline import PolicyName
+from policy.slo.rules import POLICIES
+from policy.slo.sight import Sight
+
+# A node: the number of its task, and its name.
+Node = tuple[int, str]
+
+
+class Taken(NamedTuple):
+    """What leaves the gate, in order; and what was dropped at its turn."""
+
+    send: list[Node]
+    dropped: list[Node]
+
+
+class Gate:
+    """The ready nodes of one stage. Users' shares and priorities are as in any `Line`.
+
+    What is held has left the line: it goes, the last first, when the line is empty and there is room. Every operation
+    is O(log n) for each node, amortised; but a change of the mode puts the whole line in order anew.
+    """
+
+    def __init__(self, policy: PolicyName, line: Line) -> None:
+        """`line`: empty; its order becomes the policy's."""
+        self.policy = POLICIES[policy]
+        self._line = line
+        self._deadlines: dict[int, float | None] = {}
+        self._due: list[tuple[float, int]] = []
+        self._held: dict[int, list[str]] = {}
+        line.reorder(self.policy.order("normal"))
+
+    def __len__(self) -> int:
+        return len(self._line) + len(self._held)
+
+    def push(self, offer: Offer, node: str, length: float) -> None:
+        """A node of the task is ready (see `Line.push`). All nodes of a task have its deadline."""
+        self._line.push(offer, node, length)
+        task, deadline = offer.task, offer.deadline
+        if deadline is not None and task not in self._deadlines:
+            heapq.heappush(self._due, (deadline, task))
+            if len(self._due) > 2 * len(self._deadlines) + STALE:
+                self._due = [each for each in self._due if self._deadlines.get(each[1]) == each[0]]
+                self._due.append((deadline, task))
+                heapq.heapify(self._due)
+        self._deadlines[task] = deadline
+
+    def update(self, offer: Offer) -> None:
+        """The task's work or priority has changed."""
+        self._line.update(offer)
+
+    def drop(self, task: int) -> list[str]:
+        """Forgets the task's nodes, and tells their names; none, if it has none here."""
+        self._deadlines.pop(task, None)
+        return self._held.pop(task, []) + self._line.drop(task)
+
+    def take(self, room: int, sight: Sight, charge: Callable[[int], None]) -> Taken:
+        """Those whose turn it is, at most `room` to send. `charge` is called with the task of each of these, to
+        charge its user before the next is chosen (see `Line`).
+        """
+        self._line.reorder(self.policy.order(sight.mode))
+        taken = Taken([], [])
+        while len(taken.send) < room and (node := self._line.pop()) is not None:
+            self._judge(node, sight, taken, charge)
+        while len(taken.send) < room and self._held:
+            self._release(sight, taken, charge)
+        return taken
+
+    def prune(self, sight: Sight) -> list[Node]:
+        """Takes out what has no hope, wherever it waits."""
+        bound, gone = self.policy.hopeless_before(sight), list[Node]()
+        while self._due and (self._due[0][0] < bound or self._stale(self._due[0])):
+            due = heapq.heappop(self._due)
+            if not self._stale(due):
+                gone += [(due[1], name) for name in self.drop(due[1])]
+        return gone
+
+    def _stale(self, due: tuple[float, int]) -> bool:
+        return self._deadlines.get(due[1]) != due[0]
+
+    def _judge(self, node: Node, sight: Sight, taken: Taken, charge: Callable[[int], None]) -> None:
+        task = node[0]
+        deadline = self._deadlines[task]
+        if deadline is None or deadline >= self.policy.late_before(sight, len(taken.send)):
+            self._send(node, taken, charge)
+        elif self.policy.holds and deadline >= self.policy.hopeless_before(sight):
+            self._held.setdefault(task, []).append(node[1])
+            return
+        else:
+            taken.dropped.append(node)
+        self._forget(task)
+
+    def _release(self, sight: Sight, taken: Taken, charge: Callable[[int], None]) -> None:
+        task, names = self._held.popitem()
+        deadline = self._deadlines[task]
+        if deadline is not None and deadline < self.policy.hopeless_before(sight):
+            taken.dropped.extend((task, name) for name in names)
+        else:
+            for name in names:
+                self._send((task, name), taken, charge)
+        self._forget(task)
+
+    def _send(self, node: Node, taken: Taken, charge: Callable[[int], None]) -> None:
+        charge(node[0])
+        taken.send.append(node)
+
+    def _forget(self, task: int) -> None:
+        if task not in self._line.tasks() and task not in self._held:
+            del self._deadlines[task]
