@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,26 +11,21 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from coordinator.graph.description import Description, decode, encode, revise
-from coordinator.graph.graph import Graph, NodeStatus
 from coordinator.graph.outputs import output_text
-from coordinator.metrics import SUBMITTED
 from coordinator.models import Models
 from coordinator.tasks import refusals
 from coordinator.tasks.apart import apart
-from coordinator.tasks.board import Board
-from coordinator.tasks.dispatcher import Dispatcher
+from coordinator.tasks.entry import Entry
 from coordinator.tasks.events import events
 from coordinator.tasks.incoming import body_of, count_of, key_of, number_of, state_of
-from coordinator.tasks.loading import load
+from coordinator.tasks.looking import Looking, response_of
 from coordinator.tasks.news import Newsroom
-from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import Prices
 from coordinator.tasks.stopping import Stopping
-from coordinator.tasks.submission import fresh_row, owned_task, read_submission
+from coordinator.tasks.submission import read_submission
 from coordinator.tasks.views import TASK, etag, node_object, task_object
-from core.batcher import Batcher
 from core.errors import NotFound, StaleEpoch, TaskClosed
-from store import Accepted, NewTask, Store, TaskRow, TaskState
+from store import Store
 
 LARGEST_PAGE = 100
 EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -45,9 +39,8 @@ class TaskApi:
         *,
         store: Store,
         models: Models,
-        board: Board,
-        dispatcher: Dispatcher,
-        ownership: Ownership,
+        entry: Entry,
+        looking: Looking,
         newsroom: Newsroom,
         stopping: Stopping,
         prices: Prices,
@@ -56,15 +49,13 @@ class TaskApi:
     ) -> None:
         self._store = store
         self._models = models
-        self._board = board
-        self._dispatcher = dispatcher
-        self._ownership = ownership
+        self._entry = entry
+        self._looking = looking
         self._newsroom = newsroom
         self._stopping = stopping
         self._prices = prices
         self._max_body_bytes = max_body_bytes
         self._max_nodes = max_nodes
-        self._submit: Batcher[NewTask, Accepted] = Batcher(store.submit_tasks, max_size=200, in_flight=2)
 
     def routes(self) -> list[Route]:
         """Under `/v1`."""
@@ -83,19 +74,10 @@ class TaskApi:
         key = key_of(request)
         read = await apart(len(body), lambda: read_submission(body, self._max_nodes))
         await self._check(read.description)
-        owner = self._ownership.name if self._board.room() else None
-        new = read.new_task(key, owner, self._ownership.region, time.time())
-        accepted = await self._submit.submit(new)
-        if not accepted.same:
-            raise refusals.key_reused()
-        if not accepted.fresh:
-            return await self._answer(accepted.task_id, 200, nodes=True)
-        SUBMITTED.inc()
-        row = fresh_row(new, accepted)
-        told = task_object(row, read.description, read.graph, nodes=True)
-        if owner is not None:
-            self._dispatcher.own(owner, owned_task(new, accepted), read.graph)
-        return JSONResponse(told, 202, headers={"etag": f'"{etag(row)}"'})
+        taken = await self._entry.take(read, key)
+        if taken.row is None:
+            return await self._answer(taken.task_id, 200, nodes=True)
+        return response_of(taken.row, task_object(taken.row, read.description, read.graph, nodes=True), 202)
 
     async def _list(self, request: Request) -> Response:
         query = request.query_params
@@ -111,8 +93,8 @@ class TaskApi:
         return await self._answer(_task_of(request), 200, nodes=nodes)
 
     async def _node(self, request: Request) -> Response:
-        row = await self._row(_task_of(request))
-        graph = await self._graph(row)
+        row = await self._looking.row(_task_of(request))
+        graph = await self._looking.graph(row)
         node_id = request.path_params["node"]
         view = next((node for node in graph.nodes() if node.id == node_id), None)
         if view is None:
@@ -128,7 +110,7 @@ class TaskApi:
         body = await body_of(request, self._max_body_bytes)
         seen = request.headers.get("if-match", "").strip('"')
         while True:
-            row = await self._row(task_id)
+            row = await self._looking.row(task_id)
             if seen and seen != etag(row):
                 raise refusals.epoch_stale(etag(row))
             standing, description = await self._revised(row.description, body)
@@ -162,7 +144,7 @@ class TaskApi:
         return await self._answer(task_id, 200, nodes=True)
 
     async def _events(self, request: Request) -> Response:
-        row = await self._row(_task_of(request))
+        row = await self._looking.row(_task_of(request))
         stream = events(self._store, self._newsroom, row.task_id, request.headers.get("last-event-id", ""))
         # The first part before the headers: a cursor that is wrong is refused with a status.
         try:
@@ -185,29 +167,8 @@ class TaskApi:
                 raise refusals.no_price(node.model, f"/nodes/{number}/model")
 
     async def _answer(self, task_id: int, status: int, *, nodes: bool) -> Response:
-        row = await self._row(task_id)
-        graph = await self._graph(row) if nodes or row.state is TaskState.OPEN else None
-        told = task_object(row, decode(row.description), graph, nodes=nodes)
-        return JSONResponse(told, status, headers={"etag": f'"{etag(row)}"'})
-
-    async def _graph(self, row: TaskRow) -> Graph:
-        graph, _ = (await load(self._store, [(row.task_id, row.description)]))[row.task_id]
-        if graph.state is None and row.state in _STOPPED:
-            graph.stop(_STOPPED[row.state])
-        return graph
-
-    async def _row(self, task_id: int) -> TaskRow:
-        try:
-            return await self._store.task(task_id)
-        except NotFound:
-            raise refusals.not_found(f"task {TASK}{task_id}") from None
-
-
-_STOPPED = {
-    TaskState.FAILED: NodeStatus.SKIPPED,
-    TaskState.CANCELLED: NodeStatus.CANCELLED,
-    TaskState.EXPIRED: NodeStatus.EXPIRED,
-}
+        row, told = await self._looking.task(task_id, nodes=nodes)
+        return response_of(row, told, status)
 
 
 def _task_of(request: Request) -> int:

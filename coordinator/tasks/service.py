@@ -18,6 +18,8 @@ from coordinator.tasks.board import Board
 from coordinator.tasks.departures import Departures
 from coordinator.tasks.dispatcher import Dispatcher
 from coordinator.tasks.documents import DocumentApi
+from coordinator.tasks.entry import Entry
+from coordinator.tasks.looking import Looking
 from coordinator.tasks.news import Newsroom, Settled
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import prices_of
@@ -68,9 +70,8 @@ class TaskService:
         self._api = TaskApi(
             store=store,
             models=models,
-            board=board,
-            dispatcher=self._dispatcher,
-            ownership=self._ownership,
+            entry=Entry(store, board, self._dispatcher, self._ownership),
+            looking=Looking(store),
             newsroom=self._newsroom,
             stopping=self._stopping,
             prices=prices,
