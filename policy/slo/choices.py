@@ -25,11 +25,10 @@ class Choice(NamedTuple):
     workers: int
 
 
-def choices(stage: Stage, rate: float, *, hop: float, limit: float) -> list[Choice]:
+def choices(stage: Stage, profile: Profile, rate: float, *, hop: float, limit: float) -> list[Choice]:
     """Those that sustain `rate` requests a second within `limit` seconds; each costs more and is faster than the one
     before. Empty if there is none. Only sizes that were measured.
     """
-    profile = Profile(stage.profile)
     if not rate:
         idle = Choice(stage.cost * stage.workers.least, hop + profile.seconds(1), 1, stage.workers.least)
         return [idle] if idle.seconds <= limit else []
@@ -39,6 +38,11 @@ def choices(stage: Stage, rate: float, *, hop: float, limit: float) -> list[Choi
 def enough(profile: Profile, size: int, rate: float) -> int:
     """The fewest workers that sustain `rate` with batches of `size`, and have some time left."""
     return max(1, math.ceil(rate / (profile.throughput(size) * BUSY)))
+
+
+def most_of(stage: Stage, profile: Profile) -> float:
+    """Requests a second that all the workers that the stage may have sustain, however long they wait."""
+    return stage.workers.most * BUSY * max(map(profile.throughput, profile.sizes))
 
 
 def _all(stage: Stage, profile: Profile, rate: float, hop: float, limit: float) -> Iterator[Choice]:

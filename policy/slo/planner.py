@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from policy.slo.choices import Choice, choices, enough
+from policy.slo.choices import Choice, choices, enough, most_of
 from policy.slo.pipeline import Pipeline, Stage
 from policy.slo.profile import Profile
-from policy.slo.search import Chosen, cheapest, through
+from policy.slo.search import Chosen, around, cheapest, through
 
 # From the end of a stage to the arrival at a worker of the next, and from the gateway to the first.
 HOP_SECONDS = 0.05
-# How closely the load is found that still fits where the one asked for does not: within a thousandth of it.
-HALVINGS = 10
+# How closely the load is found that still fits, where the one asked for does not: so many bits, the first of which
+# bring it to where even batches of one make it.
+HALVINGS = 20
 
 
 class StagePlan(msgspec.Struct, frozen=True):
@@ -44,77 +45,68 @@ def plan(pipeline: Pipeline, rate: float, *, hop: float = HOP_SECONDS) -> Plan:
 
     `pipeline` as `policy.slo.pipeline.checked` returns it. With a rate of 0 each stage has its least workers.
     """
-    found = _fitting(pipeline, rate, hop)
-    if found is not None:
-        return _plan(pipeline, found, rate)
-    alone = _alone(pipeline, hop)
-    if alone > pipeline.slo_seconds:
-        reason = f"a request alone takes {alone:.3g} s; the SLO is {pipeline.slo_seconds:g} s"
-        return _plan(pipeline, _fastest(pipeline, rate, hop), rate, reason)
-    most = _most(pipeline, rate, hop)
-    reason = f"within {pipeline.slo_seconds:g} s the most workers sustain {most:.4g} of {rate:.4g} requests a second"
-    return _plan(pipeline, _fitting(pipeline, most, hop) or _fastest(pipeline, rate, hop), rate, reason)
+    return _Planning(pipeline, hop).plan(rate)
 
 
-def _alone(pipeline: Pipeline, hop: float) -> float:
-    """Seconds of the longest way of a request that meets no other."""
-    return through(pipeline, _fastest(pipeline, 0.0, hop))
+class _Planning:
+    def __init__(self, pipeline: Pipeline, hop: float) -> None:
+        self._pipeline = pipeline
+        self._slo = pipeline.slo_seconds
+        self._hop = hop
+        self._profiles = {stage.id: Profile(stage.profile) for stage in pipeline.stages}
 
+    def plan(self, rate: float) -> Plan:
+        found = self._choices(rate)
+        if found is not None and (best := cheapest(self._pipeline, found)):
+            return self._as_plan(best, rate)
+        alone = through(self._pipeline, self._singles(0.0))
+        if alone > self._slo:
+            reason = f"a request alone takes {alone:.3g} s; the SLO is {self._slo:g} s"
+            return self._as_plan(self._singles(rate), rate, reason)
+        most, found = self._most(rate)
+        reason = f"within {self._slo:g} s the most workers sustain {most:.4g} of {rate:.4g} requests a second"
+        return self._as_plan(cheapest(self._pipeline, found) or self._singles(rate), rate, reason)
 
-def _plan(pipeline: Pipeline, chosen: Chosen, rate: float, reason: str = "") -> Plan:
-    stages = {stage.id: StagePlan(chosen[stage.id].size, chosen[stage.id].workers) for stage in pipeline.stages}
-    seconds = through(pipeline, chosen)
-    return Plan(stages=stages, rate=rate, seconds=seconds, feasible=not reason, reason=reason)
+    def _as_plan(self, chosen: Chosen, rate: float, reason: str = "") -> Plan:
+        stages = {
+            stage.id: StagePlan(chosen[stage.id].size, chosen[stage.id].workers) for stage in self._pipeline.stages
+        }
+        seconds = through(self._pipeline, chosen)
+        return Plan(stages=stages, rate=rate, seconds=seconds, feasible=not reason, reason=reason)
 
-
-def _fitting(pipeline: Pipeline, rate: float, hop: float) -> Chosen | None:
-    """None if nothing fits."""
-    found = _choices(pipeline, rate, hop)
-    return None if found is None else cheapest(pipeline, found)
-
-
-def _choices(pipeline: Pipeline, rate: float, hop: float) -> dict[str, list[Choice]] | None:
-    """By stage, those that fit where all others are as fast as can be. None if a stage has none."""
-    found: dict[str, list[Choice]] = {}
-    for stage in pipeline.stages:
-        found[stage.id] = choices(stage, rate, hop=hop, limit=pipeline.slo_seconds)
-        if not found[stage.id]:
+    def _choices(self, rate: float) -> dict[str, list[Choice]] | None:
+        """By stage, those that fit where the others are as fast as can be. None if a stage has none."""
+        found: dict[str, list[Choice]] = {}
+        for stage in self._pipeline.stages:
+            found[stage.id] = choices(stage, self._profiles[stage.id], rate, hop=self._hop, limit=self._slo)
+            if not found[stage.id]:
+                return None
+        ways = around(self._pipeline, {stage: each[-1] for stage, each in found.items()})
+        if any(way + found[stage][-1].seconds > self._slo for stage, way in ways.items()):
             return None
-    fastest = {stage: each[-1] for stage, each in found.items()}
-    return {stage: _possible(pipeline, stage, each, fastest) for stage, each in found.items()}
+        return {
+            stage: [each for each in found[stage] if way + each.seconds <= self._slo] for stage, way in ways.items()
+        }
 
+    def _most(self, rate: float) -> tuple[float, dict[str, list[Choice]]]:
+        """The highest rate below `rate`, which does not fit, that fits, and the choices for it."""
+        low, high = 0.0, min(rate, *(most_of(stage, self._profiles[stage.id]) for stage in self._pipeline.stages))
+        best: dict[str, list[Choice]] = {}
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            found = self._choices(middle)
+            if found is None:
+                high = middle
+            else:
+                low, best = middle, found
+        return low, best
 
-def _possible(pipeline: Pipeline, stage: str, found: list[Choice], fastest: Chosen) -> list[Choice]:
-    possible = [each for each in found if through(pipeline, fastest | {stage: each}) <= pipeline.slo_seconds]
-    return possible or found[-1:]
+    def _singles(self, rate: float) -> Chosen:
+        """Batches of one, by as many workers as the rate needs and the stage may have."""
+        return {stage.id: self._single(stage, rate) for stage in self._pipeline.stages}
 
-
-def _most(pipeline: Pipeline, rate: float, hop: float) -> float:
-    """The highest rate up to `rate`, which does not fit, that fits."""
-    low, high = 0.0, rate
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if _fits(pipeline, middle, hop):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _fits(pipeline: Pipeline, rate: float, hop: float) -> bool:
-    found = _choices(pipeline, rate, hop)
-    if found is None:
-        return False
-    return through(pipeline, {stage: each[-1] for stage, each in found.items()}) <= pipeline.slo_seconds
-
-
-def _fastest(pipeline: Pipeline, rate: float, hop: float) -> Chosen:
-    """Batches of one, by as many workers as the rate needs and the stage may have."""
-    return {stage.id: _single(stage, rate, hop) for stage in pipeline.stages}
-
-
-def _single(stage: Stage, rate: float, hop: float) -> Choice:
-    profile = Profile(stage.profile)
-    needed = enough(profile, 1, rate) if rate else 0
-    workers = min(max(needed, stage.workers.least), stage.workers.most)
-    return Choice(stage.cost * workers, hop + profile.seconds(1), 1, workers)
+    def _single(self, stage: Stage, rate: float) -> Choice:
+        profile = self._profiles[stage.id]
+        needed = enough(profile, 1, rate) if rate else 0
+        workers = min(max(needed, stage.workers.least), stage.workers.most)
+        return Choice(stage.cost * workers, self._hop + profile.seconds(1), 1, workers)

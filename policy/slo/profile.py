@@ -22,8 +22,9 @@ class Profile:
         self.sizes = tuple(sorted({1, *measured}))
         self.largest = self.sizes[-1]
         points: list[float] = []
+        smallest = measured[min(measured)]
         for size in self.sizes:
-            seconds = measured.get(size, measured[min(measured)])
+            seconds = measured.get(size, smallest)
             points.append(max(seconds, points[-1] if points else 0.0))
         self._seconds = [0.0, *(_between(self.sizes, points, size) for size in range(1, self.largest + 1))]
 

@@ -13,13 +13,18 @@ LOOKS = 20_000
 Chosen = dict[str, Choice]
 
 
+def around(pipeline: Pipeline, chosen: Mapping[str, Choice]) -> dict[str, float]:
+    """By stage: seconds of the longest way through it, its own left out."""
+    later = pipeline.longest(lambda stage: chosen[stage.id].seconds)
+    begins: dict[str, float] = {}
+    for stage in pipeline.stages:
+        begins[stage.id] = max((begins[before] + chosen[before].seconds for before in stage.after), default=0.0)
+    return {stage: begin + later[stage] for stage, begin in begins.items()}
+
+
 def through(pipeline: Pipeline, chosen: Mapping[str, Choice]) -> float:
     """Seconds of the longest way."""
-    ends: dict[str, float] = {}
-    for stage in pipeline.stages:
-        begin = max((ends[before] for before in stage.after), default=0.0)
-        ends[stage.id] = begin + chosen[stage.id].seconds
-    return max(ends.values())
+    return max(way + chosen[stage].seconds for stage, way in around(pipeline, chosen).items())
 
 
 def cheapest(pipeline: Pipeline, choices: Mapping[str, Sequence[Choice]]) -> Chosen | None:
@@ -41,10 +46,11 @@ def _by_steps(pipeline: Pipeline, choices: Mapping[str, Sequence[Choice]]) -> Ch
     at = {stage: len(found) - 1 for stage, found in choices.items()}
     chosen = {stage: choices[stage][number] for stage, number in at.items()}
     while True:
+        ways = around(pipeline, chosen)
         steps = []
         for stage, number in at.items():
             now, then = choices[stage][number], choices[stage][number - 1]
-            if number and through(pipeline, chosen | {stage: then}) <= pipeline.slo_seconds:
+            if number and ways[stage] + then.seconds <= pipeline.slo_seconds:
                 steps.append(((now.cost - then.cost) / (then.seconds - now.seconds), stage))
         if not steps:
             return chosen
