@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from bus.operations import Operation
+
 # Of a text that others choose.
 LONGEST_TEXT = 200
 
@@ -63,6 +65,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RequestDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The request's size and parameters; never its content."""
 
+    operation: Annotated[
+        Operation | None, Meta(description="Which call of the OpenAI API it is, by OpenTelemetry's names.")
+    ] = None
     stream: Annotated[bool, Meta(description="Whether chunks were asked for.")] = False
     bytes: Annotated[int | None, Meta(description="Length of the OpenAI request body, in bytes.")] = None
     messages: Annotated[int | None, Meta(description="How many messages it holds.")] = None

@@ -7,10 +7,11 @@ import time
 import msgspec
 
 from bus.messages import ReplyFrame
+from coordinator.bodies import Asked
 from coordinator.exchange import Exchange
 from coordinator.metrics import FROM_STORE, INTERRUPTED, first_token
 from coordinator.noderesult import decode_node_result
-from coordinator.openai import ChatBody, as_chunks, error_body, no_worker, server_error
+from coordinator.openai import as_chunks, error_body, no_worker, server_error
 from coordinator.waiters import Ending, Interrupted, Waiter
 from store import Answer
 
@@ -21,7 +22,7 @@ _ENDINGS = {
 }
 
 
-async def answer(exchange: Exchange, chat: ChatBody, waiter: Waiter, began: float) -> bool:
+async def answer(exchange: Exchange, asked: Asked, waiter: Waiter, began: float) -> bool:
     """Passes on what comes. Whether the request has ended (if not, its work is to be stopped)."""
     while True:
         try:
@@ -31,39 +32,39 @@ async def answer(exchange: Exchange, chat: ChatBody, waiter: Waiter, began: floa
             await exchange.break_off(_INTERRUPTED.error)
             return False
         if isinstance(event, Ending):
-            await _end(exchange, chat, event)
+            await _end(exchange, asked, event)
             return False
         if isinstance(event, Answer):
             FROM_STORE.inc()
-            await _from_store(exchange, chat, event)
+            await _from_store(exchange, asked, event)
             return True
         if event.stored:
             waiter.expects_store = True
             continue
-        if not waiter.passed_on and chat.stream and event.status == 200:
-            first_token(chat.model).observe(time.perf_counter() - began)
+        if not waiter.passed_on and asked.stream and event.status == 200:
+            first_token(asked.operation, asked.model).observe(time.perf_counter() - began)
         waiter.passed_on = True
-        await _pass_on(exchange, chat, event)
+        await _pass_on(exchange, asked, event)
         if event.end:
             return True
 
 
-async def _end(exchange: Exchange, chat: ChatBody, ending: Ending) -> None:
+async def _end(exchange: Exchange, asked: Asked, ending: Ending) -> None:
     if ending is Ending.GONE:
         exchange.status = 499
         return
-    refusal = no_worker(chat.model) if ending is Ending.UNAVAILABLE else _ENDINGS[ending]
+    refusal = no_worker(asked.model) if ending is Ending.UNAVAILABLE else _ENDINGS[ending]
     if exchange.started:
         await exchange.break_off(refusal.error)
     else:
         await exchange.whole(refusal.status, error_body(refusal.error))
 
 
-async def _pass_on(exchange: Exchange, chat: ChatBody, frame: ReplyFrame) -> None:
+async def _pass_on(exchange: Exchange, asked: Asked, frame: ReplyFrame) -> None:
     data = bytes(frame.data)
     if frame.status != 200:
         await _fail(exchange, frame.status, data)
-    elif not chat.stream:
+    elif not asked.stream:
         await exchange.whole(200, data)
     else:
         await exchange.events([data] if data else [], end=frame.end)
@@ -76,15 +77,15 @@ async def _fail(exchange: Exchange, status: int, body: bytes) -> None:
         await exchange.whole(status, body)
 
 
-async def _from_store(exchange: Exchange, chat: ChatBody, found: Answer) -> None:
+async def _from_store(exchange: Exchange, asked: Asked, found: Answer) -> None:
     result = decode_node_result(found.result)
     if result.outcome != "completed" or found.response is None:
         error = result.error or server_error(500, "The answer was lost.", "answer_lost").error
         await _fail(exchange, result.status if result.error else 500, error_body(error))
-    elif not chat.stream:
+    elif not asked.stream:
         await exchange.whole(200, found.response.encode())
     elif exchange.started:
         await exchange.break_off(_INTERRUPTED.error)
     else:
-        wants_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
-        await exchange.events(as_chunks(found.response.encode(), include_usage=wants_usage), end=True)
+        chunks = as_chunks(asked.operation, found.response.encode(), include_usage=asked.include_usage)
+        await exchange.events(chunks, end=True)

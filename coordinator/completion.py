@@ -1,4 +1,4 @@
-"""One chat completion: from the request's body to its last byte.
+"""One call of OpenAI's: from the request's body to its last byte.
 
 The waiter is registered first; then the request, its task and its outbox row are committed; then the message leaves.
 From the commit on the request is durable, whoever dies.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,19 +18,19 @@ from starlette.types import Receive, Scope, Send
 
 from bus import messages
 from bus.messages import Control, RequestMessage
+from bus.operations import Operation
 from bus.port import Bus
 from bus.topics import control_channel, model_subscription, model_topic
 from coordinator.answering import answer
+from coordinator.bodies import Asked, parse
 from coordinator.envelope import envelope_of
 from coordinator.exchange import Exchange
 from coordinator.metrics import WAITING, duration, requests
 from coordinator.models import Models
 from coordinator.openai import (
-    ChatBody,
     RequestRefused,
     error_body,
     no_worker,
-    parse_chat,
     server_error,
     unknown_model,
 )
@@ -45,11 +46,15 @@ log = logging.getLogger(__name__)
 
 NODE_ID = "0"
 FIRST_EPOCH = Epoch(0, 0)
-TASK_TYPE = "chat.completion"
+TASK_TYPES: dict[Operation, str] = {
+    "chat": "chat.completion",
+    "text_completion": "text_completion",
+    "embeddings": "embeddings",
+}
 
 
 class Completions:
-    """Serves `POST …/chat/completions`, as an ASGI application."""
+    """Serves the calls of `bus.operations`."""
 
     def __init__(
         self,
@@ -73,61 +78,61 @@ class Completions:
         self._submit: Batcher[Submission, Submitted] = Batcher(store.submit, max_size=500, in_flight=2)
         self._side_tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry."""
+    async def serve(self, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one HTTP exchange to its end."""
         exchange = Exchange(receive, send)
         began = time.perf_counter()
-        span = self._traces.request(scope)
+        span = self._traces.request(operation, scope)
         model = "unknown"
         try:
             body = await exchange.body(scope, self._settings.max_body_bytes)
-            chat = parse_chat(body)
-            if not await self._models.knows(chat.model):
-                raise unknown_model(chat.model)
-            if not self._models.serves(chat.model):
-                raise no_worker(chat.model)
-            model = chat.model
+            asked = parse(operation, body)
+            if not await self._models.knows(asked.model):
+                raise unknown_model(asked.model)
+            if not self._models.serves(asked.model):
+                raise no_worker(asked.model)
+            model = asked.model
             with WAITING.track_inprogress():
-                await self._complete(exchange, chat, body, began, span.traceparent)
+                await self._complete(exchange, asked, body, began, span.traceparent)
         except RequestRefused as refusal:
             await exchange.whole(refusal.status, error_body(refusal.error))
         except StoreUnavailable:
             await exchange.whole(_NO_STORE.status, error_body(_NO_STORE.error))
         requests(model, exchange.status).inc()
-        duration(model, exchange.error_type).observe(time.perf_counter() - began)
+        duration(operation, model, exchange.error_type).observe(time.perf_counter() - began)
         self._traces.answered(span, model, exchange)
 
     async def _complete(
-        self, exchange: Exchange, chat: ChatBody, body: bytes, began: float, traceparent: str | None
+        self, exchange: Exchange, asked: Asked, body: bytes, began: float, traceparent: str | None
     ) -> None:
         request_id = exchange.request_id = "req_" + secrets.token_hex(16)
         loop = asyncio.get_running_loop()
-        with self._waiters.register(request_id, chat.model, loop.time()) as waiter:
-            await self._send_out(waiter, chat, body, exchange.client, traceparent)
+        with self._waiters.register(request_id, asked.model, loop.time()) as waiter:
+            await self._send_out(waiter, asked, body, exchange.client, traceparent)
             timer = loop.call_later(self._settings.request_timeout_seconds, waiter.put, Ending.EXPIRED)
             exchange.when_gone(lambda: waiter.put(Ending.GONE))
             try:
-                answered = await answer(exchange, chat, waiter, began)
+                answered = await answer(exchange, asked, waiter, began)
             except BaseException:
-                self._cancel(chat.model, request_id)
+                self._cancel(asked.model, request_id)
                 raise
             finally:
                 timer.cancel()
                 exchange.finish()
             if not answered:
-                self._cancel(chat.model, request_id)
+                self._cancel(asked.model, request_id)
 
     async def _send_out(
-        self, waiter: Waiter, chat: ChatBody, body: bytes, client: dict[str, list[str]], traceparent: str | None
+        self, waiter: Waiter, asked: Asked, body: bytes, client: dict[str, list[str]], traceparent: str | None
     ) -> None:
         now = time.time()
-        topic = model_topic(chat.model)
+        topic = model_topic(asked.model)
         # Begun before the commit: whoever publishes the message in the end, it names this span.
         span = self._traces.send(topic, waiter.request_id, traceparent)
         envelope = RequestMessage(
             request_id=waiter.request_id,
             data=msgspec.Raw(b"{}"),
-            stream=bool(chat.stream),
+            stream=bool(asked.stream),
             metadata={"headers": client},
             reply_channel=self._reply_channel,
             deadline=now + self._settings.request_timeout_seconds,
@@ -136,11 +141,11 @@ class Completions:
         )
         submission = Submission(
             user_id=0,
-            task_type=TASK_TYPE,
-            description=msgspec.json.encode({"nodes": [{"id": NODE_ID, "model": chat.model}]}).decode(),
+            task_type=TASK_TYPES[asked.operation],
+            description=msgspec.json.encode({"nodes": [{"id": NODE_ID, "model": asked.model}]}).decode(),
             node_id=NODE_ID,
             topic=topic,
-            subscription=model_subscription(chat.model),
+            subscription=model_subscription(asked.model),
             envelope=envelope_of(envelope),
             body=body.decode(),
             owner=self._relay.owner,
@@ -180,6 +185,18 @@ class Completions:
         self._side_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.critical("%s failed", task.get_name(), exc_info=error)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One of the calls, as an ASGI application."""
+
+    completions: Completions
+    operation: Operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        await self.completions.serve(self.operation, scope, receive, send)
 
 
 _NO_STORE = server_error(503, "The store cannot be reached now; try again.", "store_unavailable")

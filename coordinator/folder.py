@@ -155,7 +155,8 @@ def _time_per_token(result: ResultMessage) -> None:
     if result.stream and result.outcome == "completed" and times and times.first_token_at and times.answered_at:
         model = provider.model if provider else None
         seconds = times.answered_at - times.first_token_at
-        streamed(result.model, model or result.model, result.usage.completion_tokens, max(seconds, 0.0))
+        operation = (result.request.operation if result.request else None) or "chat"
+        streamed(operation, result.model, model or result.model, result.usage.completion_tokens, max(seconds, 0.0))
 
 
 def _note(event: NodeEvent) -> None:

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from coordinator.completion import Completions
+from bus.operations import PATHS
+from coordinator.completion import Completions, Endpoint
 from coordinator.graph.description import DescriptionRefused
 from coordinator.models import Models
 from coordinator.openai import RequestRefused, model_object, unknown_model
@@ -41,7 +42,7 @@ def gateway_app(
         return JSONResponse({"error": refusal.error}, refusal.status)
 
     api = [
-        Route("/chat/completions", completions, methods=["POST"]),
+        *(Route(path, Endpoint(completions, operation), methods=["POST"]) for operation, path in PATHS.items()),
         Route("/models", list_models),
         Route("/models/{name:path}", one_model),
         *tasks,
@@ -61,10 +62,13 @@ def gateway_app(
     )
 
 
+_SERVED = [*PATHS.values(), "/models", "/tasks", "/pipelines"]
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = {
-        404: f"There is no {request.url.path} here; /v1/chat/completions, /v1/models and /v1/tasks are.",
+        404: f"There is no {request.url.path} here; {', '.join(f'/v1{path}' for path in _SERVED)} are.",
         405: f"{request.method} is not a method of {request.url.path}.",
     }.get(status, "The request could not be served.")
     return JSONResponse(

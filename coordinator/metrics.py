@@ -6,6 +6,7 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from bus.operations import Operation
 from core.labels import Names
 
 # Names, units and buckets: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics
@@ -14,7 +15,7 @@ _FIRST_TOKEN_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0
 _TOKEN_SECONDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 _LABELS = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"]
 # What a gateway offers is AgentOS; who is behind it, its workers tell.
-_OFFERED = ("chat", "agentos")
+_PROVIDER = "agentos"
 
 _DURATION = Histogram(
     "gen_ai_server_request_duration_seconds",
@@ -62,23 +63,23 @@ def requests(model: str, status: int) -> Counter:
 
 
 @cache
-def duration(model: str, error: str) -> Histogram:
+def duration(operation: Operation, model: str, error: str) -> Histogram:
     """Seconds of requests that ended so; `error` is empty where all was well."""
-    return _DURATION.labels(*_OFFERED, model, error)
+    return _DURATION.labels(operation, _PROVIDER, model, error)
 
 
 @cache
-def first_token(model: str) -> Histogram:
+def first_token(operation: Operation, model: str) -> Histogram:
     """Seconds to the first chunk of a stream."""
-    return _FIRST_TOKEN.labels(*_OFFERED, model)
+    return _FIRST_TOKEN.labels(operation, _PROVIDER, model)
 
 
 @cache
-def _per_token(model: str, response_model: str) -> Histogram:
-    return _PER_TOKEN.labels(*_OFFERED, model, response_model)
+def _per_token(operation: Operation, model: str, response_model: str) -> Histogram:
+    return _PER_TOKEN.labels(operation, _PROVIDER, model, response_model)
 
 
-def streamed(model: str, response_model: str, tokens: int, seconds: float) -> None:
+def streamed(operation: Operation, model: str, response_model: str, tokens: int, seconds: float) -> None:
     """Counts a streamed answer of so many tokens, `seconds` between the first and the last."""
     if tokens > 1:
-        _per_token(_models.of(model), _response_models.of(response_model)).observe(seconds / (tokens - 1))
+        _per_token(operation, _models.of(model), _response_models.of(response_model)).observe(seconds / (tokens - 1))

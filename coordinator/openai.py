@@ -1,6 +1,6 @@
-"""OpenAI's formats as the gateway speaks them: bodies, errors, lists, chunks. Pure.
+"""OpenAI's formats as the gateway speaks them: errors, lists, chunks. Pure.
 
-https://platform.openai.com/docs/api-reference/chat
+https://platform.openai.com/docs/api-reference
 """
 
 from __future__ import annotations
@@ -9,22 +9,8 @@ from typing import Any
 
 import msgspec
 
+from bus.operations import Operation
 from store import KnownModel
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """The part that the gateway looks at."""
-
-    include_usage: bool | None = None
-
-
-class ChatBody(msgspec.Struct, frozen=True):
-    """The fields that the gateway looks at; the body is passed on as it came, unknown fields and all."""
-
-    model: str
-    messages: list[dict[str, Any]]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
 
 
 class RequestRefused(Exception):
@@ -34,35 +20,6 @@ class RequestRefused(Exception):
         super().__init__(message)
         self.status = status
         self.error = {"message": message, "type": kind, "param": param, "code": code}
-
-
-_chat = msgspec.json.Decoder(ChatBody)
-
-
-def parse_chat(body: bytes) -> ChatBody:
-    """Raises `RequestRefused` with status 400 that names the place and what would be right."""
-    try:
-        body.decode()
-        chat = _chat.decode(body)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"The body is not valid JSON: {error}."
-        raise RequestRefused(400, message, "invalid_request_error", "invalid_json") from None
-    if not chat.messages:
-        raise RequestRefused(
-            400, "'messages' must hold at least one message.", "invalid_request_error", None, "messages"
-        )
-    return chat
-
-
-def _invalid(problem: str) -> RequestRefused:
-    what, _, place = problem.partition(" - at `")
-    param = place.removeprefix("$").removeprefix(".").rstrip("`") or None
-    if "missing required field" in problem:
-        param = problem.split("`")[1]
-        return RequestRefused(400, f"'{param}' is missing.", "invalid_request_error", None, param)
-    return RequestRefused(400, f"'{param or 'body'}': {what}.", "invalid_request_error", None, param)
 
 
 def unknown_model(name: str) -> RequestRefused:
@@ -103,12 +60,13 @@ def model_object(model: KnownModel) -> dict[str, Any]:
     }
 
 
-def as_chunks(response: bytes, *, include_usage: bool) -> list[bytes]:
-    """A whole chat.completion as the chunks of a stream: for an answer that comes from the store."""
-    whole = msgspec.json.decode(response)
-    head = {**whole, "object": "chat.completion.chunk"}
+def as_chunks(operation: Operation, response: bytes, *, include_usage: bool) -> list[bytes]:
+    """A whole completion as the chunks of a stream: for an answer that comes from the store."""
+    head = msgspec.json.decode(response)
     usage = head.pop("usage", None)
-    head["choices"] = [_as_delta(choice) for choice in whole.get("choices", [])]
+    if operation == "chat":
+        head["object"] = "chat.completion.chunk"
+        head["choices"] = [_as_delta(choice) for choice in head.get("choices", [])]
     chunks = [head]
     if include_usage and usage is not None:
         chunks.append({**head, "choices": [], "usage": usage})

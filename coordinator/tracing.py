@@ -10,13 +10,11 @@ from collections.abc import Sequence
 import msgspec
 from starlette.types import Scope
 
+from bus.operations import PATHS, Operation
 from bus.port import Delivery
 from coordinator.exchange import Exchange
 from core.spans import TRACEPARENT, Span, Tracing, traceparent_of
 from store import OutboxRow
-
-_ROUTE = "/v1/chat/completions"
-_REQUEST = {"http.request.method": "POST", "http.route": _ROUTE, "gen_ai.operation.name": "chat"}
 
 
 class _Traced(msgspec.Struct):
@@ -36,11 +34,13 @@ class Traces:
         self._tracing = tracing
         self._system = system
 
-    def request(self, scope: Scope) -> Span:
+    def request(self, operation: Operation, scope: Scope) -> Span:
         """A request comes; the client's own trace goes on, if it has one."""
         told = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         parent = traceparent_of(told.decode("latin-1"))
-        return self._tracing.begin(f"POST {_ROUTE}", "server", _REQUEST, parent)
+        route = f"/v1{PATHS[operation]}"
+        attributes = {"http.request.method": "POST", "http.route": route, "gen_ai.operation.name": operation}
+        return self._tracing.begin(f"POST {route}", "server", attributes, parent)
 
     def answered(self, span: Span, model: str, exchange: Exchange) -> None:
         """The request has been answered, or its client has left."""

@@ -30,6 +30,7 @@ from typing import Any, get_args
 import msgspec
 
 from bus.messages import Outcome, RequestMessage, decode_request
+from bus.operations import operation_of
 from bus.patience import patiently
 from bus.port import Bus, Delivery, Subscription
 from core.errors import BadMessage, BlobMissing
@@ -111,7 +112,7 @@ class Attempts:
             log.info("request %s has been served before: its body is gone", request.request_id)
             await self._subscription.ack([delivery])
             return
-        trace = self._traces.begin(request, delivery)
+        trace = self._traces.begin(request, delivery, operation_of(body))
         work = Work(delivery, request, body, size, secrets.token_hex(16), received_at, lease, trace)
         reply = LeasedReply(self._make_reply(request, work.event_id), lease)
         try:
@@ -135,7 +136,7 @@ class Attempts:
 
     async def _tell(self, work: Work, ended: Ended) -> None:
         _OUTCOMES[ended.outcome].inc()
-        self._metrics.observe(ended)
+        self._metrics.observe(operation_of(work.body), ended)
         work.trace.end(ended)
         if ended.outcome in ("retried", "abandoned") and not ended.reached_provider:
             return

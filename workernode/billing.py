@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bus.billing import LONGEST_TEXT, Client, Provider, RequestDetails, Stages, Timestamps
+from bus.operations import operation_of
 
 
 def stages_of(times: Timestamps) -> Stages:
@@ -58,6 +59,7 @@ def _headers(metadata: Mapping[str, Any] | None) -> dict[str, str]:
 def details_of(body: Mapping[str, Any], *, stream: bool, size: int | None) -> RequestDetails:
     """The request's size and parameters. `size`: of its body, in bytes. What has a wrong type is left out."""
     return RequestDetails(
+        operation=operation_of(body) if body else None,
         stream=stream,
         bytes=size,
         messages=_length(body.get("messages")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import Histogram
 
+from bus.operations import Operation
 from core.labels import Names
 from workernode.results import Ended
 
@@ -38,34 +39,35 @@ class CallMetrics:
     """Of one worker's calls. `provider`: see `workernode.provider`."""
 
     def __init__(self, model: str, provider: str) -> None:
-        self._names = ("chat", provider, model)
+        self._names = (provider, model)
         self._responding = Names(RESPONSE_MODELS)
-        # Looked up once for each response model and error: the look-up costs five times the counting.
-        self._tokens: dict[str, tuple[Histogram, Histogram]] = {}
-        self._seconds: dict[tuple[str, str], Histogram] = {}
+        # Looked up once for each operation, response model and error: the look-up costs five times the counting.
+        self._tokens: dict[tuple[Operation, str], tuple[Histogram, Histogram]] = {}
+        self._seconds: dict[tuple[Operation, str, str], Histogram] = {}
 
-    def observe(self, ended: Ended) -> None:
+    def observe(self, operation: Operation, ended: Ended) -> None:
         """Counts the call of an attempt that has ended, if it made one."""
         if ended.started_at is None:
             return
         provider = ended.progress.provider()
         model = self._responding.of(provider.model) if provider and provider.model else ""
         seconds = (ended.answered_at or ended.finished_at) - ended.started_at
-        self._duration(model, error_type(ended) or "").observe(max(seconds, 0.0))
+        self._duration(operation, model, error_type(ended) or "").observe(max(seconds, 0.0))
         if ended.usage.total_tokens:
-            tokens_in, tokens_out = self._usage(model)
+            tokens_in, tokens_out = self._usage(operation, model)
             tokens_in.observe(ended.usage.prompt_tokens)
             tokens_out.observe(ended.usage.completion_tokens)
 
-    def _duration(self, model: str, error: str) -> Histogram:
-        series = self._seconds.get((model, error))
+    def _duration(self, operation: Operation, model: str, error: str) -> Histogram:
+        series = self._seconds.get((operation, model, error))
         if series is None:
-            series = self._seconds[model, error] = _SECONDS.labels(*self._names, model, error)
+            series = _SECONDS.labels(operation, *self._names, model, error)
+            self._seconds[operation, model, error] = series
         return series
 
-    def _usage(self, model: str) -> tuple[Histogram, Histogram]:
-        series = self._tokens.get(model)
+    def _usage(self, operation: Operation, model: str) -> tuple[Histogram, Histogram]:
+        series = self._tokens.get((operation, model))
         if series is None:
-            both = (_TOKENS.labels(*self._names, model, kind) for kind in ("input", "output"))
-            series = self._tokens[model] = (next(both), next(both))
+            both = (_TOKENS.labels(operation, *self._names, model, kind) for kind in ("input", "output"))
+            series = self._tokens[operation, model] = (next(both), next(both))
         return series

@@ -6,6 +6,7 @@ Attributes: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans and 
 from __future__ import annotations
 
 from bus.messages import RequestMessage
+from bus.operations import Operation
 from bus.port import Delivery
 from core.spans import NO_SPAN, NO_TRACING, TRACEPARENT, Span, Tracing, traceparent_of
 from workernode.callmetrics import error_type
@@ -20,9 +21,9 @@ class Traces:
         self._model = model
         self._provider = provider
         self._system = system
-        self._untraced = AttemptTrace(self, NO_SPAN)
+        self._untraced = AttemptTrace(self, "chat", NO_SPAN)
 
-    def begin(self, request: RequestMessage, delivery: Delivery) -> AttemptTrace:
+    def begin(self, request: RequestMessage, delivery: Delivery, operation: Operation) -> AttemptTrace:
         """The attempt begins. The message's field says to which trace it belongs, else its property."""
         parent = traceparent_of(request.traceparent or delivery.properties.get(TRACEPARENT))
         if self._tracing is NO_TRACING and parent is None:
@@ -34,25 +35,27 @@ class Traces:
             "messaging.destination.name": delivery.topic,
             "messaging.message.conversation_id": request.request_id,
         }
-        return AttemptTrace(self, self._tracing.begin(f"process {delivery.topic}", "consumer", attributes, parent))
+        span = self._tracing.begin(f"process {delivery.topic}", "consumer", attributes, parent)
+        return AttemptTrace(self, operation, span)
 
-    def call(self, parent: str | None) -> Span:
+    def call(self, operation: Operation, parent: str | None) -> Span:
         """The call begins."""
         attributes = {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": operation,
             "gen_ai.provider.name": self._provider,
             "gen_ai.request.model": self._model,
         }
-        return self._tracing.begin(f"chat {self._model}", "client", attributes, parent)
+        return self._tracing.begin(f"{operation} {self._model}", "client", attributes, parent)
 
 
 class AttemptTrace:
     """One attempt's spans. `traceparent`: to go with its result event."""
 
-    __slots__ = ("_call", "_message", "_traces")
+    __slots__ = ("_call", "_message", "_operation", "_traces")
 
-    def __init__(self, traces: Traces, message: Span) -> None:
+    def __init__(self, traces: Traces, operation: Operation, message: Span) -> None:
         self._traces = traces
+        self._operation = operation
         self._message = message
         self._call: Span = NO_SPAN
 
@@ -63,7 +66,7 @@ class AttemptTrace:
 
     def calling(self) -> dict[str, str]:
         """The call to the provider begins; the headers that tell it of the trace."""
-        self._call = self._traces.call(self._message.traceparent)
+        self._call = self._traces.call(self._operation, self._message.traceparent)
         return {} if self._call.traceparent is None else {TRACEPARENT: self._call.traceparent}
 
     def end(self, ended: Ended) -> None:

@@ -44,7 +44,7 @@ async def test_a_request_has_failed_where_the_fault_is_on_this_side(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         spans = tracing("here")
         traces = Traces(spans, "pulsar")
-        span = traces.request({"headers": [(b"traceparent", PARENT.encode())]})
+        span = traces.request("embeddings", {"headers": [(b"traceparent", PARENT.encode())]})
         exchange = Exchange(nothing, nothing)
         exchange.status, exchange.broken = status, broken
         traces.answered(span, "m", exchange)
@@ -53,6 +53,7 @@ async def test_a_request_has_failed_where_the_fault_is_on_this_side(
     assert (told.failed, told.attributes.get("error.type")) == (error is not None, error)
     assert told.parent_id == "b7ad6b7169203331"
     assert told.attributes["http.response.status_code"] == status
+    assert (told.name, told.attributes["gen_ai.operation.name"]) == ("POST /v1/embeddings", "embeddings")
 
 
 async def test_a_message_that_another_coordinator_publishes_stays_in_its_trace(
@@ -87,10 +88,10 @@ def test_only_results_of_a_trace_have_a_span() -> None:
 
 def test_the_time_of_a_token_is_that_between_two() -> None:
     model = uuid.uuid4().hex
-    streamed(model, "gpt-x", 11, 2.0)
-    streamed(model, "gpt-x", 1, 0.0)  # one token has no time between
+    streamed("text_completion", model, "gpt-x", 11, 2.0)
+    streamed("text_completion", model, "gpt-x", 1, 0.0)  # one token has no time between
     labels = {
-        "gen_ai_operation_name": "chat",
+        "gen_ai_operation_name": "text_completion",
         "gen_ai_provider_name": "agentos",
         "gen_ai_request_model": model,
         "gen_ai_response_model": "gpt-x",

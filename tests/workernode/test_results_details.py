@@ -87,7 +87,14 @@ def test_a_client_is_who_its_request_says(metadata: Any, body: dict[str, Any], c
 def test_a_requests_size_and_parameters_are_told() -> None:
     body = {"messages": [{}, {}], "tools": [{}], "max_tokens": 7, "temperature": 1, "reasoning_effort": "low"}
     assert details_of(body, stream=True, size=99) == RequestDetails(
-        stream=True, bytes=99, messages=2, tools=1, max_tokens=7, temperature=1.0, reasoning_effort="low"
+        operation="chat",
+        stream=True,
+        bytes=99,
+        messages=2,
+        tools=1,
+        max_tokens=7,
+        temperature=1.0,
+        reasoning_effort="low",
     )
     assert details_of({"max_tokens": 7, "max_completion_tokens": 8}, stream=False, size=2).max_tokens == 8
 
@@ -101,7 +108,12 @@ def test_a_requests_size_and_parameters_are_told() -> None:
     ],
 )
 def test_what_has_a_wrong_type_is_left_out(body: dict[str, Any]) -> None:
-    assert details_of(body, stream=False, size=None) == RequestDetails()
+    assert details_of(body, stream=False, size=None) == RequestDetails(operation="chat")
+
+
+def test_what_a_request_is_for_is_told_unless_nothing_is_known_of_it() -> None:
+    told = [details_of(body, stream=False, size=None).operation for body in ({"prompt": "x"}, {"input": "x"}, {})]
+    assert told == ["text_completion", "embeddings", None]
 
 
 @pytest.mark.parametrize(

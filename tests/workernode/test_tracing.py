@@ -29,7 +29,7 @@ def test_a_trace_goes_on_from_the_field_or_the_property(
     field: str | None, properties: dict[str, str], goes_on: str | None
 ) -> None:
     request = RequestMessage(request_id="r", data=msgspec.Raw(b"{}"), traceparent=field)
-    trace = TRACES.begin(request, Delivery("t", b"", properties, 1, None, published_at=1.0))
+    trace = TRACES.begin(request, Delivery("t", b"", properties, 1, None, published_at=1.0), "chat")
     assert trace.traceparent == goes_on
     assert trace.calling() == ({"traceparent": goes_on} if goes_on else {})
     trace.end(Ended("completed", True, 1.0, 2.0))
