@@ -14,7 +14,7 @@ from policy.fair import FairShares
 from policy.line import Line
 from policy.order import Offer, Order, rank
 
-ORDERS: list[Order] = ["fcfs", "srtf", "deadline"]
+ORDERS: list[Order] = ["fcfs", "srtf", "deadline", "relaxed"]
 USERS, TASKS = 3, 7
 
 
@@ -75,8 +75,10 @@ class Naive:
         self.taken = user
         return taken[:2]
 
-    def drop(self, task: int) -> None:
+    def drop(self, task: int) -> set[str]:
+        gone = {each[1] for each in self.nodes if each[0] == task}
         self.nodes = [each for each in self.nodes if each[0] != task]
+        return gone
 
     def charge(self, user: int, tokens: float) -> None:
         self.counters[user] = self.counters.get(user, 0.0) + tokens
@@ -91,6 +93,7 @@ STEPS = st.one_of(
     st.tuples(st.just("push"), st.integers(1, TASKS), FIGURES, st.sampled_from([1.0, 2.0, 3.0])),
     st.tuples(st.just("update"), st.integers(1, TASKS), FIGURES, st.just(0.0)),
     st.tuples(st.just("drop"), st.integers(1, TASKS), FIGURES, st.just(0.0)),
+    st.tuples(st.just("reorder"), st.integers(0, len(ORDERS) - 1), FIGURES, st.just(0.0)),
     st.tuples(st.just("pop"), st.just(0), FIGURES, st.integers(0, 4).map(float)),
     st.tuples(st.just("charge"), st.integers(1, USERS), FIGURES, st.integers(-2, 4).map(float)),
 )
@@ -111,8 +114,10 @@ def test_a_line_does_what_its_rules_say(order: Order, apart: bool, steps: list[t
             line.update(its)
             naive.update(its)
         elif what == "drop":
-            line.drop(number)
-            naive.drop(number)
+            assert set(line.drop(number)) == naive.drop(number)
+        elif what == "reorder":
+            naive.order = ORDERS[number]
+            line.reorder(naive.order)
         elif what == "charge" and shares is not None:
             shares.charge(number, figure)
             naive.charge(number, figure)
@@ -141,6 +146,16 @@ def test_a_task_whose_work_shrinks_overtakes() -> None:
         line.push(offer(task, work=work), "n", 1.0)
     line.update(offer(2, work=3.0))
     assert drained(line) == [(2, "n"), (1, "n")]
+
+
+def test_another_order_holds_from_its_moment_on() -> None:
+    line = Line("deadline", None)
+    for task, deadline in ((1, 30.0), (2, 10.0), (3, 20.0)):
+        line.push(offer(task, deadline=deadline), "n", 1.0)
+    assert line.pop() == (2, "n")
+    line.reorder("relaxed")
+    line.push(offer(4, deadline=25.0), "n", 1.0)
+    assert drained(line) == [(1, "n"), (4, "n"), (3, "n")]
 
 
 def test_what_is_given_back_is_next_again() -> None:

@@ -15,7 +15,7 @@ OFFERS = st.builds(
     deadline=st.none() | st.floats(0, 2e6),
     priority=st.integers(-100, 100),
 )
-ORDERS: list[Order] = ["fcfs", "srtf", "deadline"]
+ORDERS: list[Order] = ["fcfs", "srtf", "deadline", "relaxed"]
 
 
 def offer(task: int, arrived_at: float, work: float = 1.0, deadline: float | None = None, priority: int = 0) -> Offer:
@@ -42,6 +42,11 @@ def test_what_came_long_before_goes_before_what_is_short() -> None:
 
 def test_the_one_that_is_due_first_goes_first() -> None:
     assert sorted_by("deadline", offer(1, 0.0, deadline=30.0), offer(2, 1.0, deadline=20.0)) == [2, 1]
+
+
+def test_the_one_that_is_due_last_goes_first_where_that_is_the_order() -> None:
+    assert sorted_by("relaxed", offer(1, 0.0, deadline=30.0), offer(2, 1.0, deadline=20.0)) == [1, 2]
+    assert sorted_by("relaxed", offer(1, 0.0, deadline=30.0), offer(2, 1.0), offer(3, 2.0)) == [3, 2, 1]
 
 
 def test_one_without_a_deadline_does_not_wait_for_ever() -> None:

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.window import MIN_OUTSTANDING, Demand, part, window
+from policy.window import MIN_OUTSTANDING, Demand, part, stage_window, window
 
 FIGURES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 1000)), min_size=1, max_size=8)
 
@@ -56,6 +56,12 @@ def test_a_newcomer_takes_its_half_of_a_window_that_is_full() -> None:
 
 def test_what_cannot_be_divided_is_used() -> None:
     assert sum(parts(7, demands([(0, 9), (0, 9)])).values()) == 7
+
+
+def test_a_stages_window_is_what_is_executed_and_the_next_batch() -> None:
+    assert stage_window(3, 8, 0.0, 0.1) == 32
+    assert stage_window(3, 8, 100.0, 0.1) == 34
+    assert stage_window(0, 8, 0.0, 0.1) == 8
 
 
 def test_whoever_waits_gets_one() -> None:
