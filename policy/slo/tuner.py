@@ -1,0 +1,109 @@
+"""The tuner: when a pipeline's plan changes, as its load does. Up at once, down late.
+
+After InferLine (arXiv 1812.01776): the load is the highest rate over windows of several lengths up to now, so that a
+burst is seen within its first second and a slow rise too (`policy.slo.offered`); scaling down waits after any change,
+and goes to the peak of a longer time only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import msgspec
+
+from policy.slo.offered import Offered
+from policy.slo.pipeline import Pipeline
+from policy.slo.planner import HOP_SECONDS, Plan, StagePlan, plan
+
+# From the last change, and from the last moment when the load was that high, to less workers; more where they take
+# long to start: what was let go too early is missed for so long.
+HOLD_SECONDS = 30.0
+HOLD_STARTS = 3.0
+# From the last request to none at all, for stages that may have none.
+IDLE_SECONDS = 60.0
+IDLE_STARTS = 10.0
+# Plans are made for rates of the ratio STEP to one another: less of a rise is none. Less than FALL is no fall: chance
+# alone moves the peak of a load so much.
+STEP = 1.1
+FALL = 1.25
+
+
+class Tuner:
+    """One pipeline's. `plan`: the one in force. All times are of one clock.
+
+    `seen`: what is known of its load already, where the pipeline's description has changed.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, hop: float = HOP_SECONDS, seen: Offered | None = None) -> None:
+        start = max(stage.start_seconds for stage in pipeline.stages)
+        self.pipeline = pipeline
+        self.seen = seen or Offered()
+        self.plan: Plan | None = None
+        self._hop = hop
+        self._hold = max(HOLD_SECONDS, HOLD_STARTS * start)
+        self._idle = max(IDLE_SECONDS, IDLE_STARTS * start)
+        self._busy_at = -math.inf
+        self._changed_at = -math.inf
+        self._peaks: deque[tuple[float, float]] = deque()  # time, rate: falling, so that the first is the peak
+        self._plans: dict[float, Plan] = {}
+
+    def offered(self, now: float, count: int) -> None:
+        """So many requests have come, whatever became of them."""
+        self.seen.add(now, count)
+
+    def busy(self, now: float) -> None:
+        """Requests are not done yet: the workers are needed although nothing new comes."""
+        self._busy_at = now
+
+    def rate(self, now: float) -> float:
+        """The requests a second that are to be served now."""
+        rate = self.seen.rate(now)
+        last = self.seen.last
+        quiet = now - max(self._busy_at, -math.inf if last is None else last)
+        return 0.0 if quiet >= self._idle else max(rate, 1 / self._idle)
+
+    def due(self, now: float) -> Plan | None:
+        """The new plan where it changes: ask it each second or so. The first time always."""
+        wanted = self._planned(self._peak(now))
+        if self.plan is None:
+            return self._change(wanted, now)
+        if wanted.rate > self.plan.rate:
+            # Whatever the higher rate could do without stays for a while, too.
+            return self._changed(_with_at_least(wanted, self.plan), now)
+        fallen = wanted.rate == self.plan.rate or wanted.rate * FALL <= self.plan.rate
+        return self._changed(wanted, now) if fallen and now - self._changed_at >= self._hold else None
+
+    def _changed(self, wanted: Plan, now: float) -> Plan | None:
+        if self.plan is not None and wanted.stages == self.plan.stages and wanted.feasible == self.plan.feasible:
+            self.plan = wanted
+            return None
+        return self._change(wanted, now)
+
+    def _change(self, wanted: Plan, now: float) -> Plan:
+        self.plan, self._changed_at = wanted, now
+        return wanted
+
+    def _peak(self, now: float) -> float:
+        """The highest rate of late."""
+        rate = self.rate(now)
+        while self._peaks and self._peaks[-1][1] <= rate:
+            self._peaks.pop()
+        self._peaks.append((now, rate))
+        while now - self._peaks[0][0] > self._hold:
+            self._peaks.popleft()
+        return self._peaks[0][1]
+
+    def _planned(self, rate: float) -> Plan:
+        step = STEP ** math.ceil(math.log(rate, STEP)) if rate else 0.0
+        if step not in self._plans:
+            self._plans[step] = plan(self.pipeline, step, hop=self._hop)
+        return self._plans[step]
+
+
+def _with_at_least(wanted: Plan, before: Plan) -> Plan:
+    stages = {
+        name: StagePlan(stage.size, max(stage.workers, before.stages[name].workers))
+        for name, stage in wanted.stages.items()
+    }
+    return msgspec.structs.replace(wanted, stages=stages)
