@@ -92,7 +92,7 @@ def synthetic(
     as_json: AsJson = False,
 ) -> None:
     """Run a synthetic workflow on a mock model and print its rate."""
-    from agentos.load_show import run_synthetic
+    from agentos.synthetic_show import run_synthetic
 
     application = Synthetic(
         structure=structure,
@@ -112,19 +112,27 @@ def load(
     rate: Annotated[float | None, typer.Option(help="Requests a second; of a trace: as recorded.")] = None,
     arrivals: Annotated[str, typer.Option(help="poisson or gamma.")] = "poisson",
     burstiness: Annotated[float, typer.Option(help="gamma: its shape; under 1 is burstier than Poisson.")] = 0.25,
-    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Arrivals and sizes from a CSV file.")] = None,
+    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Arrivals, and sizes, from a CSV file.")] = None,
     seconds: Annotated[float, typer.Option(help="How long requests are sent.")] = 60.0,
     drain: Annotated[float, typer.Option(min=0, help="How long answers are waited for after that.")] = 60.0,
-    slo: Annotated[float | None, typer.Option(help="Seconds within which an answer is wanted.")] = None,
+    slo: Annotated[
+        float | None, typer.Option(help="Seconds within which an answer is wanted; else the pipeline's.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Ask for streams, to see the first token.")] = False,
     tasks: Annotated[Path | None, typer.Option(metavar="FILE", help="Submit this graph each time.")] = None,
+    pipeline: Annotated[str | None, typer.Option(metavar="NAME", help="Send requests of this pipeline.")] = None,
     model: Model = "mock",
     seed: Annotated[int | None, typer.Option(help="The same arrivals again.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Event files for TensorBoard.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="Prometheus, on 127.0.0.1, meanwhile.")
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Offer load in an open loop and report latencies from when each request was due."""
-    from agentos.load_show import Load, run_load
+    from agentos.load_plan import Load
+    from agentos.load_run import run_load
 
     plan = Load(
         rate=rate,
@@ -136,7 +144,10 @@ def load(
         slo=slo,
         stream=stream,
         tasks=tasks,
+        pipeline=pipeline,
         model=model,
         seed=seed,
+        tensorboard=tensorboard,
+        metrics_port=metrics_port,
     )
     raise typer.Exit(run_load(gateway_of(url), plan, as_json=as_json))

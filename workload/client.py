@@ -21,6 +21,7 @@ from workload.door import Door, Lost, Trying
 from workload.errors import GatewayRefused, TaskFailed
 from workload.events import Event, Tally
 from workload.graph import Graph, description_of, text_of
+from workload.pipelines import PipelineCalls
 from workload.progress import Bar
 from workload.settings import DEFAULT_URL
 from workload.sse import Parser
@@ -45,7 +46,7 @@ class Document(NamedTuple):
         return f"${{{{ document:{self.id.removeprefix('doc_')} }}}}"
 
 
-class Client:
+class Client(PipelineCalls):
     """`urls`: one gateway, or several of one system, separated by commas.
 
     A lost connection is no failure: requests are made again for `patience` seconds. All methods raise

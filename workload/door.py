@@ -21,10 +21,11 @@ from workload.errors import GatewayRefused, GatewayUnavailable
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, ConnectionError)
 # A gateway, or what stands before it, says so where the same request may succeed soon.
 _LATER = {429, 502, 503, 504}
-# A person has to mend this first.
-_NOT_LATER = {"model_unavailable"}
+# A person has to mend this first, or it is of no use later.
+_NOT_LATER = {"model_unavailable", "deadline_unreachable"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-_CONNECT_SECONDS, _SILENCE_SECONDS = 10.0, 60.0
+_CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 60.0
 
 
 class Lost(GatewayUnavailable):
@@ -82,13 +83,19 @@ class Door:
             await self._session.close()
 
     async def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        silence: float = SILENCE_SECONDS,
     ) -> Answer:
-        """Raises `GatewayRefused`, `GatewayUnavailable`."""
+        """`silence`: the longest in seconds. Raises `GatewayRefused`, `GatewayUnavailable`."""
         trying = Trying(self)
         while True:
             try:
-                async with self.asked(method, path, body, headers) as response:
+                async with self.asked(method, path, body, headers, silence=silence) as response:
                     return Answer(response.status, await response.read())
             except Lost as lost:
                 await trying.again(lost)
@@ -101,7 +108,7 @@ class Door:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         *,
-        silence: float = _SILENCE_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request, made once. `silence`: the longest in seconds. Raises `GatewayRefused`, `Lost`."""
         assert self._session is not None, "use the client as a context manager"

@@ -10,12 +10,12 @@ from core.errors import AgentOSError
 from workload.arrivals import Arrival
 from workload.door import Lost
 from workload.errors import GatewayRefused, GatewayUnavailable, TaskFailed
+from workload.passage import UNFINISHED, Passage
 from workload.report import Outcome
 
-UNFINISHED = "unfinished"
-
-# Has one request answered, and calls the second argument at the first token of a stream.
-Send = Callable[[Arrival, Callable[[], None]], Awaitable[None]]
+# Has one request answered, and calls the second argument at the first token of a stream. Of a pipeline's request: its
+# way through the stages, whatever became of it.
+Send = Callable[[Arrival, Callable[[], None]], Awaitable[Passage | None]]
 
 
 class OpenLoop:
@@ -37,7 +37,7 @@ class OpenLoop:
         try:
             async with asyncio.TaskGroup() as group:
                 for arrival in arrivals:
-                    await asyncio.sleep(max(0.0, arrival.at - self._now()))
+                    await asyncio.sleep(max(0.0, arrival.at - self.now()))
                     self._begin(group, arrival)
                 if self._open:
                     await asyncio.wait(self._open, timeout=drain_seconds)
@@ -48,7 +48,7 @@ class OpenLoop:
         return self.outcomes
 
     def _begin(self, group: asyncio.TaskGroup, arrival: Arrival) -> None:
-        sent = self._now()
+        sent = self.now()
         task = group.create_task(self._one(arrival, sent))
         self._open[task] = Outcome(arrival.at, sent, error=UNFINISHED)
         self.sent += 1
@@ -62,19 +62,21 @@ class OpenLoop:
 
         def heard() -> None:
             nonlocal first
-            first = self._now() if first is None else first
+            first = self.now() if first is None else first
 
-        error = None
+        error = passage = None
         try:
-            await self._send(arrival, heard)
+            passage = await self._send(arrival, heard)
+            error = passage.failure if passage is not None else None
         except AgentOSError as failure:
             error = name_of(failure)
         task = asyncio.current_task()
         assert task is not None
         del self._open[task]
-        self.outcomes.append(Outcome(arrival.at, sent, self._now(), first, error))
+        self.outcomes.append(Outcome(arrival.at, sent, self.now(), first, error, passage))
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds since the start."""
         return time.perf_counter() - self._began
 
 

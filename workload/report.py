@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from workload.passage import Passage
+
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
@@ -20,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """One offered request; all in seconds, times from the start of the load.
 
     `due`: when it was meant to be sent; `sent`: when it was; `first`: its first token, where it was streamed;
-    `done`: its end, None where it had none; `error`: the name of its failure.
+    `done`: its end, None where it had none; `error`: the name of its failure; `passage`: a pipeline's, once it ended.
     """
 
     due: float
@@ -28,6 +30,7 @@ class Outcome(msgspec.Struct, frozen=True):
     done: float | None = None
     first: float | None = None
     error: str | None = None
+    passage: Passage | None = None
 
     @property
     def latency(self) -> float | None:

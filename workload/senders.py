@@ -1,4 +1,4 @@
-"""What a load sends: chat completions, or tasks. A load counts what fails and does not mend it."""
+"""What a load sends: chats, requests of a pipeline, or tasks. A load counts what fails and does not mend it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from workload.arrivals import Arrival
 from workload.client import Client
 from workload.door import Door, Lost
 from workload.errors import GatewayRefused
+from workload.passage import Passage, passage_of
+from workload.pipelines import path_of, request_body, waiting
 from workload.sse import Parser
 
 PATH = "/v1/chat/completions"
@@ -35,6 +37,27 @@ class Chats:
         await chat(self._door, body, heard)
 
 
+class Requests:
+    """Sends requests of a pipeline; each waits for its end, at most `wait` seconds.
+
+    Its input is a text with as many words as the arrival has tokens. `slo_seconds`: in place of the pipeline's.
+    """
+
+    def __init__(self, door: Door, pipeline: str, *, slo_seconds: float | None, wait: float) -> None:
+        self._door = door
+        self._path = path_of(pipeline) + "/requests"
+        self._slo_seconds = slo_seconds
+        self._headers = waiting(wait)
+        self._silence = wait + SILENCE_SECONDS
+
+    async def __call__(self, arrival: Arrival, heard: Callable[[], None]) -> Passage:
+        """As `openloop.Send`. Raises `GatewayRefused`, `GatewayUnavailable`, `BadMessage`."""
+        body = request_body(text_for(arrival), self._slo_seconds)
+        asked = self._door.asked("POST", self._path, body, self._headers, silence=self._silence)
+        async with asked as response:
+            return passage_of(await response.read())
+
+
 class Submissions:
     """Submits one graph for each arrival and waits until it has completed."""
 
@@ -47,10 +70,14 @@ class Submissions:
         await (await self._client.submit(self._graph)).ended()
 
 
+def text_for(arrival: Arrival) -> str:
+    """As many words as the arrival has tokens; no two texts are the same."""
+    return " ".join([f"load-{secrets.token_hex(8)}", *["word"] * ((arrival.prompt_tokens or 1) - 1)])
+
+
 def chat_body(model: str, arrival: Arrival, *, stream: bool, mock: bool) -> dict[str, Any]:
-    """A body with as many words as the arrival has tokens; no two have the same text."""
-    words = [f"load-{secrets.token_hex(8)}", *["word"] * ((arrival.prompt_tokens or 1) - 1)]
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": " ".join(words)}]}
+    """A body that asks with the arrival's text, for an answer of its length."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text_for(arrival)}]}
     if arrival.answer_tokens is not None:
         body["max_completion_tokens"] = max(1, arrival.answer_tokens)
         if mock:

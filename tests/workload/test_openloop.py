@@ -9,7 +9,8 @@ from core.errors import BadMessage
 from workload.arrivals import Arrival
 from workload.door import Lost
 from workload.errors import GatewayRefused, GatewayUnavailable, TaskFailed
-from workload.openloop import UNFINISHED, OpenLoop, name_of
+from workload.openloop import OpenLoop, name_of
+from workload.passage import UNFINISHED
 
 
 async def test_a_request_is_sent_when_it_is_due_though_none_was_answered() -> None:
