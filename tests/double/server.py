@@ -12,22 +12,28 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.double.answers import prompt_tokens, refusal, words_for
+from tests.double.answers import prompt_tokens, refusal, tokens_said
 from tests.double.book import Book, end, to_json
 from tests.double.metering import Account, Enforcement
 from tests.double.scripts import ANSWER, FAULT, OVERLOADED, Step
 from tests.double.speaking import plain, stream
+from tests.double.texts import wrong_texts
+
+# What a request must have, by path.
+FIELDS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt", "/v1/embeddings": "input"}
 
 
 @dataclass
 class Seen:
     """One request as the double saw it.
 
-    `peer`: its client's port. `left` is set when its client closed the connection before the end.
+    `path`: of its address. `peer`: its client's port. `left` is set when its client closed the connection before the
+    end.
     """
 
     body: dict[str, Any]
     headers: dict[str, str]
+    path: str
     peer: int
     left: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,8 +45,8 @@ class Seen:
 
 
 class Provider:
-    """Answers `WORDS` to a chat completion, or what it is told to say. A word is a token; a prompt's tokens are its
-    words.
+    """Answers `WORDS` to a chat or a prompt, or what it is told to say, and vectors to texts to embed. A word is a
+    token; a prompt's tokens are its words.
 
     `key`: the only key accepted, if set. `rpm` and `tpm`: requests and tokens of each key in `window` seconds,
     enforced by a `bucket` or in windows of the clock; a call's tokens are reserved when it arrives, prompt and
@@ -119,7 +125,8 @@ class Provider:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Serves; `url` is the address from then on."""
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/v1/chat/completions", self._completions)
+        for path in FIELDS:
+            app.router.add_post(path, self._completions)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/accounts", self._tell_accounts)
         app.router.add_get("/book", self._tell_book)
@@ -170,7 +177,8 @@ class Provider:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         assert request.transport is not None
-        seen = Seen(await request.json(), headers, request.transport.get_extra_info("peername")[1])
+        peer = request.transport.get_extra_info("peername")[1]
+        seen = Seen(await request.json(), headers, request.path, peer)
         if not self.forgetful:
             async with self._arrived:
                 self.calls.append(seen)
@@ -201,7 +209,7 @@ class Provider:
         return response
 
     async def _treat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
-        if self._withheld is not None and seen.body["messages"] == self._withheld:
+        if self._withheld is not None and seen.body.get("messages") == self._withheld:
             await asyncio.Event().wait()
         self._unheld -= 1
         if self._unheld < 0:
@@ -209,6 +217,8 @@ class Provider:
         step = self._script.popleft() if self._script else self._usual()
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})
+        if problem := _wrong(seen):
+            return refusal(400, "invalid_request_error", problem, self._limits(seen))
         account, reserved = self.account(seen.key), prompt_tokens(seen.body) + answer_tokens(seen.body)
         if self.tpm and reserved > self.tpm:
             words = f"Request too large on tokens per min (TPM): Limit {self.tpm}, Requested {reserved}."
@@ -228,8 +238,9 @@ class Provider:
             await asyncio.Event().wait()
         await asyncio.sleep(self._latency())
         if self.refunds:
-            account.give_back(time.monotonic(), answer_tokens(seen.body) - len(words_for(seen.body)))
-        streamed = step.kind == "stream" or (seen.body.get("stream") is True and step.kind != "plain")
+            account.give_back(time.monotonic(), answer_tokens(seen.body) - tokens_said(seen.body))
+        asked = seen.body.get("stream") is True and seen.path != "/v1/embeddings"
+        streamed = step.kind == "stream" or (asked and step.kind != "plain")
         if streamed:
             return await stream(request, seen.body, step, self._limits(seen), self._usage, self.pace)
         return await plain(request, seen.body, step, self._limits(seen), self._usage)
@@ -244,9 +255,11 @@ class Provider:
     def _limits(self, seen: Seen) -> dict[str, str]:
         return self.account(seen.key).headers(time.monotonic())
 
-    def _usage(self, body: dict[str, Any], said: int) -> dict[str, Any]:
-        prompt = prompt_tokens(body)
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt, said = prompt_tokens(body), tokens_said(body)
         self.tokens += prompt + said
+        if "messages" not in body and "prompt" not in body:
+            return {"prompt_tokens": prompt, "total_tokens": prompt}
         return {
             "prompt_tokens": prompt,
             "completion_tokens": said,
@@ -257,4 +270,11 @@ class Provider:
 
 def answer_tokens(body: dict[str, Any]) -> int:
     """What is reserved for an answer."""
-    return int(body.get("max_tokens") or len(words_for(body)))
+    return int(body.get("max_tokens") or tokens_said(body))
+
+
+def _wrong(seen: Seen) -> str | None:
+    """What is wrong with a request."""
+    if FIELDS[seen.path] not in seen.body:
+        return f"Missing required parameter: '{FIELDS[seen.path]}'."
+    return None if "messages" in seen.body else wrong_texts(seen.body)

@@ -9,24 +9,21 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from tests.double.answers import MISHAPS, chunks, cut, head, send, words_for
+from tests.double.answers import MISHAPS, chunks, cut, last_chunk, send, whole
 from tests.double.scripts import Step
 
 Body: TypeAlias = dict[str, Any]
 # Counts what was said to a request, in words, and gives its `usage`.
-Count: TypeAlias = Callable[[Body, int], dict[str, Any]]
+Count: TypeAlias = Callable[[Body], dict[str, Any]]
 
 
 async def plain(
     request: web.Request, body: Body, step: Step, headers: Mapping[str, str], count: Count
 ) -> web.StreamResponse:
-    """A chat.completion."""
-    said = words_for(body)
-    message = {"role": "assistant", "content": "".join(said), "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    answer = {**head(body), "object": "chat.completion", "choices": [choice]}
+    """A whole answer."""
+    answer = whole(body)
     if step.kind != "no usage":
-        answer["usage"] = count(body, len(said))
+        answer["usage"] = count(body)
     if step.kind != "drop":
         return web.json_response(answer, headers=headers)
     response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "4096"})
@@ -41,10 +38,7 @@ async def stream(
     """Events, `pace` seconds apart."""
     response = web.StreamResponse(headers={"content-type": "text/event-stream", **headers})
     await response.prepare(request)
-    words = words_for(body)
-    if step.kind in ("half stream", "drop"):
-        words = words[: len(words) // 2]
-    for number, chunk in enumerate(chunks(body, words)):
+    for number, chunk in enumerate(chunks(body, half=step.kind in ("half stream", "drop"))):
         if number:
             await asyncio.sleep(pace)
         await send(response, chunk)
@@ -61,11 +55,11 @@ async def stream(
 
 
 async def _end(response: web.StreamResponse, body: Body, step: Step, count: Count) -> None:
-    common = {**head(body), "object": "chat.completion.chunk"}
-    await send(response, {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    last = last_chunk(body)
+    await send(response, last)
     options = body.get("stream_options") or {}
     if options.get("include_usage") and step.kind != "no usage":
-        await send(response, {**common, "choices": [], "usage": count(body, len(words_for(body)))})
+        await send(response, {**last, "choices": [], "usage": count(body)})
     if step.kind != "no done":
         await response.write(b"data: [DONE]\n\n")
     if step.kind == "hang after done":
