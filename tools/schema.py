@@ -16,7 +16,8 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from bus.messages import NodeEvent, RequestMessage, ResultMessage
-from bus.topics import RESULT_TOPIC
+from bus.scaling import FrontendInformation, Order
+from bus.topics import RESULT_TOPIC, SCALING_CHANNEL
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "schema"
@@ -24,6 +25,8 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "request": RequestMessage,
     "attempt-result": ResultMessage,
     "node-event": NodeEvent,
+    "frontend-information": FrontendInformation,
+    "order": Order,
 }
 
 
@@ -37,7 +40,8 @@ def _plain(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The same struct with objects where it has raw JSON: the generator cannot write the default of such a field."""
     hints = get_type_hints(kind, include_extras=True)
     fields = [_field(each, hints[each.name]) for each in msgspec.structs.fields(kind)]
-    return msgspec.defstruct(kind.__name__, fields, kw_only=True, namespace={"__doc__": kind.__doc__})
+    config = kind.__struct_config__
+    return msgspec.defstruct(kind.__name__, fields, kw_only=True, tag=config.tag, namespace={"__doc__": kind.__doc__})
 
 
 def _tidy(schema: Any) -> Any:
@@ -94,6 +98,12 @@ def asyncapi() -> dict[str, Any]:
                 "Delivery is at least once: `event_id` is the same in every copy.",
                 "messages": {name: _reference(f"messages/{name}") for name in ("attempt-result", "node-event")},
             },
+            "scaling": {
+                "address": SCALING_CHANNEL,
+                "description": "The load of pipelines, and how many workers their stages are to have. A channel: a "
+                "frame reaches whoever listens, at most once; both are repeated, and the latest is true.",
+                "messages": {name: _reference(f"messages/{name}") for name in ("frontend-information", "order")},
+            },
         },
         "operations": {
             "takeRequest": _operation("receive", "model", ["request"], "A WorkerNode takes a request."),
@@ -105,6 +115,12 @@ def asyncapi() -> dict[str, Any]:
                 "results",
                 ["node-event"],
                 "A WorkerNode tells that it cannot work, or works again; see `event`.",
+            ),
+            "tellLoad": _operation(
+                "send", "scaling", ["frontend-information"], "A coordinator tells what is asked of pipelines."
+            ),
+            "orderWorkers": _operation(
+                "send", "scaling", ["order"], "The planner orders workers; whoever starts and stops them follows."
             ),
         },
         "components": {
