@@ -78,7 +78,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)
-    return JSONResponse({"error": error.error}, error.status)
+    return JSONResponse({"error": error.error}, error.status, headers=error.headers)
 
 
 async def _description_refused(request: Request, error: Exception) -> Response:

@@ -21,8 +21,8 @@ from coordinator.folder import Folder
 from coordinator.gateway import gateway_app
 from coordinator.models import Models
 from coordinator.relay import Relay
+from coordinator.service import TaskService
 from coordinator.settings import CoordinatorSettings
-from coordinator.tasks.service import TaskService
 from coordinator.tracing import Traces
 from coordinator.waiters import Ending, Waiters
 from core import http, log, telemetry
@@ -81,7 +81,16 @@ async def _serve(
     waiters = Waiters()
     models = Models(bus, store, lambda model: waiters.end_all(Ending.UNAVAILABLE, model))
     relay = Relay(bus, store, name, settings.res_topic_name, traces)
-    tasks = TaskService(settings, process=name, store=store, bus=bus, relay=relay, models=models, traces=traces)
+    tasks = TaskService(
+        settings,
+        process=name,
+        store=store,
+        bus=bus,
+        relay=relay,
+        models=models,
+        traces=traces,
+        offered=lambda _: None,
+    )
     folder = Folder(
         bus,
         store,

@@ -51,6 +51,13 @@ TAKEN_OVER = Counter("agentos_tasks_taken_over", "Task graphs whose owner had di
 REFUSED = Counter("agentos_refused_writes", "Writes of an owner that the store refused by its epoch.", ["write"])
 STEPPED_DOWN = Counter("agentos_stepped_down", "Times that this coordinator lost its lease.")
 
+_PIPELINE_OFFERED = Counter("agentos_pipeline_offered", "Requests that came to a pipeline's door.", ["pipeline"])
+_PIPELINE_ENDED = Counter(
+    "agentos_pipeline_ended",
+    "Requests of pipelines by what became of them: on_time, late, dropped, failed; refused at the door.",
+    ["pipeline", "how"],
+)
+
 # Models that programs outside name on the result topic, and those that providers say they are.
 _models, _response_models = Names(1000), Names(100)
 
@@ -83,3 +90,18 @@ def streamed(operation: Operation, model: str, response_model: str, tokens: int,
     """Counts a streamed answer of so many tokens, `seconds` between the first and the last."""
     if tokens > 1:
         _per_token(operation, _models.of(model), _response_models.of(response_model)).observe(seconds / (tokens - 1))
+
+
+@cache
+def _pipeline_ended(pipeline: str, how: str) -> Counter:
+    return _PIPELINE_ENDED.labels(pipeline, how)
+
+
+def pipeline_offered(pipeline: str) -> None:
+    """A request has come."""
+    _PIPELINE_OFFERED.labels(pipeline).inc()
+
+
+def pipeline_ended(pipeline: str, how: str) -> None:
+    """A request has ended so."""
+    _pipeline_ended(pipeline, how).inc()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bus import messages
@@ -14,6 +14,7 @@ from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BadMessage, StoreUnavailable
 from core.liveness import Beat
+from policy.window import Fleet
 from store import KnownModel, Store
 
 log = logging.getLogger(__name__)
@@ -73,11 +74,11 @@ class Models:
             del workers[node]
         return not workers or any(worker.available for worker in workers.values())
 
-    def slots(self) -> dict[str, int]:
-        """How many calls the workers that can serve, as far as they have told lately, can make at once; by model."""
+    def fleets(self) -> dict[str, Fleet]:
+        """The workers that can serve, by model."""
         since = time.monotonic() - GONE_SECONDS
         return {
-            model: sum(each.slots for each in workers.values() if each.available and each.heard_at > since)
+            model: _fleet(each.slots for each in workers.values() if each.available and each.heard_at > since)
             for model, workers in self._workers.items()
         }
 
@@ -128,3 +129,8 @@ class Models:
         if not self.serves(notice.model) and not any(worker.held for worker in workers.values()):
             self._unserved(notice.model)
         self._heard[notice.model] = notice.node_type
+
+
+def _fleet(slots: Iterable[int]) -> Fleet:
+    each = list(slots)
+    return Fleet(len(each), sum(each))

@@ -14,11 +14,23 @@ from store import KnownModel
 
 
 class RequestRefused(Exception):
-    """The gateway does not take the request; the client is told `status` and `error`."""
+    """The gateway does not take the request; the client is told `status`, `error`, and when to come again: after
+    `retry_after` seconds, if that is known.
+    """
 
-    def __init__(self, status: int, message: str, kind: str, code: str | None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        kind: str,
+        code: str | None,
+        param: str | None = None,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = {} if retry_after is None else {"retry-after": str(retry_after)}
         self.error = {"message": message, "type": kind, "param": param, "code": code}
 
 

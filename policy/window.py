@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,13 @@ import msgspec
 MIN_OUTSTANDING = 4
 # The way of a message to its worker, with the look before it, on a fleet that has time.
 IDLE_LEAD_SECONDS = 0.1
+
+
+class Fleet(NamedTuple):
+    """The workers of a model that can serve, as far as they have told lately, and the calls they make at once."""
+
+    workers: int = 0
+    slots: int = 0
 
 
 class Demand(msgspec.Struct, frozen=True):

@@ -65,6 +65,8 @@ class Course:
         if past.called:
             node.attempt = node.number if past.attempt is None else max(node.attempt, past.attempt)
         node.document, node.error = result.document, result.error
+        if result.seconds is not None:
+            node.seconds = (node.seconds or 0.0) + result.seconds
         self.tally.use(node, result.usage)
         if status is NodeStatus.FAILED and not past.for_good and node.attempt <= node.spec.retries:
             self._again(node)

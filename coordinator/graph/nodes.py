@@ -65,6 +65,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     document: int | None
     usage: Usage | None
     error: dict[str, Any] | None
+    seconds: float | None
 
 
 class Node:
@@ -87,6 +88,7 @@ class Node:
         "item",
         "left",
         "pending",
+        "seconds",
         "spec",
         "status",
         "tail",
@@ -109,6 +111,7 @@ class Node:
         self.document: int | None = None
         self.usage: Usage | None = None
         self.error: dict[str, Any] | None = None
+        self.seconds: float | None = None
         self.tail = 0.0
 
     @property
@@ -146,6 +149,7 @@ class Node:
             document=self.document,
             usage=self.usage,
             error=self.error,
+            seconds=self.seconds,
         )
 
 

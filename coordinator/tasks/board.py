@@ -9,21 +9,17 @@ submitted, claimed, adopted ─► add ─► ready nodes in a line per model �
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from coordinator.graph.graph import Graph, NodeStatus
+from coordinator.tasks.lane import Lane
 from coordinator.tasks.news import Settled
-from policy.durations import Durations, Rate
-from policy.fair import FairShares
-from policy.line import Line
+from policy.durations import Durations
 from policy.order import Offer, Order
-from policy.window import Demand, part, window
+from policy.window import Demand, Fleet, part
 from store import NodeRow, OwnedTask
 
-# A dispatch must reach its worker before that one has nothing to do: the way there and back of a busy fleet, in
-# seconds. (On an idle one it is some hundredths.)
-LEAD_SECONDS = 1.0
 # Tokens of a call of a model that nothing is known of yet, and the bounds of what is kept in memory.
 TOKENS = 500.0
 MOST_NODES = 200_000
@@ -53,33 +49,27 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A node whose turn it is."""
+    """A node whose turn it is. `serve_by`: what its worker is told, see `RequestMessage`."""
 
     held: Held
     node_id: str
     model: str
     charged: float
-
-
-class _Lane:
-    """A model's line, the users' shares in it, and how fast its calls end."""
-
-    __slots__ = ("line", "rate", "shares")
-
-    def __init__(self, order: Order) -> None:
-        self.shares = FairShares()
-        self.line = Line(order, self.shares)
-        self.rate = Rate()
+    serve_by: float | None = None
 
 
 class Board:
-    """Plain objects on one event loop. `name`: of this coordinator, for the others."""
+    """Plain objects on one event loop. `name`: of this coordinator, for the others. `special`: the lane of a model
+    that has one of its own kind, as the stages of pipelines do.
+    """
 
-    def __init__(self, name: str, order: Order) -> None:
+    def __init__(self, name: str, order: Order, special: Callable[[str], Lane | None]) -> None:
         self._name = name
         self._order = order
+        self._special = special
         self._held: dict[int, Held] = {}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._dropped: list[tuple[Held, str]] = []
         self._nodes = 0
         self._outstanding: Counter[str] = Counter()
         self._leaving: Counter[str] = Counter()
@@ -120,7 +110,7 @@ class Board:
             self._outstanding[flight.model] -= 1
         for model in held.graph.models():
             if lane := self._lanes.get(model):
-                lane.line.drop(task_id)
+                lane.drop(task_id)
         return held
 
     def clear(self) -> None:
@@ -135,10 +125,10 @@ class Board:
         for node_id in graph.take_ready():
             lane = self._lane(graph.spec(node_id).model)
             lane.shares.weight(held.task.user_id, held.task.weight)
-            lane.line.push(offer, node_id, graph.tail(node_id))
+            lane.push(offer, node_id, graph.tail(node_id))
 
     def take(
-        self, slots: Mapping[str, int], others: Mapping[str, list[Demand]], now: float, limit: int
+        self, fleets: Mapping[str, Fleet], others: Mapping[str, list[Demand]], now: float, limit: int
     ) -> list[Pick]:
         """The nodes whose turn it is, at most `limit`: of each model as many as may be outstanding more.
 
@@ -146,11 +136,26 @@ class Board:
         """
         picks: list[Pick] = []
         for model, lane in self._lanes.items():
-            if len(lane.line) and (room := self._room(model, slots, others, now)) > 0:
-                first = self._first(lane, model, min(room, limit - len(picks)))
+            whole = lane.window(fleets.get(model, Fleet()), now)
+            if len(lane):
+                first = self._first(lane, model, whole, others.get(model, []), limit - len(picks))
                 self._leaving[model] += len(first)
                 picks += first
         return picks
+
+    def take_dropped(self) -> list[tuple[Held, str]]:
+        """Tasks of which `take` has found that they cannot make their deadline, and at which node; each once."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def restless(self) -> bool:
+        """Whether time alone may bring something about: a drop."""
+        return any(lane.drops and len(lane) for lane in self._lanes.values())
+
+    def stages_changed(self, models: Iterable[str]) -> list[int]:
+        """The lanes of these models are others now. Tasks that must be added anew, to be in them."""
+        gone = {model for model in models if self._lanes.pop(model, None) is not None}
+        return [task_id for task_id, held in self._held.items() if gone & held.graph.models()]
 
     def left(self, picks: Iterable[Pick]) -> None:
         """Nodes that were taken have been dispatched, put back or given up: until then they count as outstanding."""
@@ -163,7 +168,7 @@ class Board:
             if self._held.get(pick.held.task.task_id) is pick.held:
                 lane, graph = self._lane(pick.model), pick.held.graph
                 lane.shares.charge(pick.held.task.user_id, -pick.charged)
-                lane.line.push(self._offer(pick.held), pick.node_id, graph.tail(pick.node_id))
+                lane.push(self._offer(pick.held), pick.node_id, graph.tail(pick.node_id))
 
     def dispatched(self, pick: Pick, request_id: str, now: float) -> None:
         """The dispatch has been committed. That of a task that is here no more is its next owner's."""
@@ -190,7 +195,7 @@ class Board:
         offer = self._offer(held)
         for model in held.graph.models():
             if lane := self._lanes.get(model):
-                lane.line.update(offer)
+                lane.update(offer)
         return held
 
     def demands(self) -> dict[str, Demand]:
@@ -224,7 +229,7 @@ class Board:
         model, result = flight.model, news.result
         self._outstanding[model] -= 1
         lane = self._lane(model)
-        lane.rate.finished(now, 1)
+        lane.landed(now, news.served)
         if flight.at is None or result.outcome != "completed":
             return
         if news.served is not None:
@@ -233,26 +238,29 @@ class Board:
         self._tokens.learn(model, tokens)
         lane.shares.charge(held.task.user_id, tokens - flight.charged)
 
-    def _first(self, lane: _Lane, model: str, room: int) -> list[Pick]:
+    def _first(self, lane: Lane, model: str, whole: int, others: list[Demand], limit: int) -> list[Pick]:
+        mine, charged = self._demand(model), self._tokens.expect(model)
+        room = part(whole, others, mine) - mine.outstanding
+        outstanding = mine.outstanding + sum(other.outstanding for other in others)
+        turn = lane.take(
+            max(0, min(room, limit)),
+            outstanding,
+            lambda task_id: lane.shares.charge(self._held[task_id].task.user_id, charged),
+        )
+        self._dropped += [(self._held[task_id], node_id) for task_id, node_id in turn.dropped]
         picks: list[Pick] = []
-        charged = self._tokens.expect(model)
-        while len(picks) < room and (popped := lane.line.pop()) is not None:
-            task_id, node_id = popped
+        for task_id, node_id in turn.leaving:
             held = self._held[task_id]
-            if held.graph.status(node_id) is NodeStatus.READY:  # it was stopped otherwise
-                lane.shares.charge(held.task.user_id, charged)
-                picks.append(Pick(held, node_id, model, charged))
+            if held.graph.status(node_id) is NodeStatus.READY:
+                picks.append(Pick(held, node_id, model, charged, lane.serve_by(held.task.deadline)))
+            else:  # it was stopped
+                lane.shares.charge(held.task.user_id, -charged)
         return picks
-
-    def _room(self, model: str, slots: Mapping[str, int], others: Mapping[str, list[Demand]], now: float) -> int:
-        whole = window(slots.get(model, 0), self._lane(model).rate.per_second(now), LEAD_SECONDS)
-        mine = self._demand(model)
-        return part(whole, others.get(model, []), mine) - mine.outstanding
 
     def _demand(self, model: str) -> Demand:
         lane = self._lanes.get(model)
         outstanding = self._outstanding[model] + self._leaving[model]
-        return Demand(self._name, outstanding, 0 if lane is None else len(lane.line))
+        return Demand(self._name, outstanding, 0 if lane is None else len(lane))
 
     def _offer(self, held: Held) -> Offer:
         task, graph = held.task, held.graph
@@ -265,7 +273,8 @@ class Board:
             priority=task.priority,
         )
 
-    def _lane(self, model: str) -> _Lane:
+    def _lane(self, model: str) -> Lane:
         if model not in self._lanes:
-            self._lanes[model] = _Lane(self._order)
+            special = self._special(model)
+            self._lanes[model] = Lane(self._order) if special is None else special
         return self._lanes[model]

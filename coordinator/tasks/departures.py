@@ -94,6 +94,7 @@ class Departures:
             request_id=request_id,
             data=msgspec.Raw(b"{}"),
             deadline=_deadline(task.deadline, graph.spec(pick.node_id).deadline_seconds, now),
+            serve_by=pick.serve_by,
             submitted_at=now,
             traceparent=span.traceparent,
         )

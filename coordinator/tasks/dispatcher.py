@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -27,9 +27,10 @@ from coordinator.tasks.news import News, Newsroom, Settled
 from coordinator.tasks.ownership import Ownership
 from coordinator.tasks.prices import Prices
 from coordinator.tasks.stopping import Stopping
-from coordinator.tasks.summary import budget_spent, summary_of, too_late
+from coordinator.tasks.summary import budget_spent, summary_of, too_late, unreachable
 from core.errors import StoreUnavailable
 from core.liveness import Beat
+from policy.window import Fleet
 from store import Finish, InFlight, OwnedTask, Store
 
 log = logging.getLogger(__name__)
@@ -40,13 +41,15 @@ LOST_SECONDS = 3.0
 # Tasks may be ours without our knowing, where the store's answer was lost.
 COUNT_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
+# How often requests are dropped that wait before a stage and have no hope.
+DROP_SECONDS = 0.05
 BATCH = 500
 # Dispatches under way at once.
 SENDING = 2
 
 
 class Dispatcher:
-    """One coordinator's. `slots`: how many calls the workers of each model can make at once."""
+    """One coordinator's. `fleets`: the workers of each model. `ended` hears of each task that has ended here."""
 
     def __init__(
         self,
@@ -57,8 +60,9 @@ class Dispatcher:
         newsroom: Newsroom,
         departures: Departures,
         stopping: Stopping,
-        slots: Callable[[], Mapping[str, int]],
+        fleets: Callable[[], Mapping[str, Fleet]],
         prices: Prices,
+        ended: Callable[[Held], None],
     ) -> None:
         self._store = store
         self._board = board
@@ -66,8 +70,9 @@ class Dispatcher:
         self._newsroom = newsroom
         self._departures = departures
         self._stopping = stopping
-        self._slots = slots
+        self._fleets = fleets
         self._prices = prices
+        self._tell_end = ended
         self._demands = Demands()
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
@@ -105,6 +110,11 @@ class Dispatcher:
         self._doubtful.add(task_id)
         self._wake.set()
 
+    def stages_changed(self, models: Iterable[str]) -> None:
+        """These models have come to a pipeline, or have left theirs."""
+        self._doubtful.update(self._board.stages_changed(models))
+        self._wake.set()
+
     def lose(self) -> None:
         """Everything here is another's."""
         self._board.clear()
@@ -112,8 +122,9 @@ class Dispatcher:
             doubts.clear()
 
     async def _woken(self) -> None:
+        seconds = max(0.0, self._look_at - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, self._look_at - time.monotonic())):
+            async with asyncio.timeout(min(seconds, DROP_SECONDS) if self._board.restless() else seconds):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -227,6 +238,7 @@ class Dispatcher:
                 self._refused("finish", finish.task_id)
                 continue
             FINISHED.labels(finish.state).inc()
+            self._tell_end(held)
             self._board.drop(finish.task_id)
             self._stopping.stop([InFlight(each.model, each.request_id) for each in held.flights.values()])
         done_ids = [finish.task_id for (_, finish), done in zip(ending, outcomes, strict=True) if done]
@@ -236,12 +248,18 @@ class Dispatcher:
         """Sends out the nodes whose turn it is; while one batch is committed, the next is gathered and made."""
         while len(self._sending) < SENDING:
             now = time.monotonic()
-            picks = self._board.take(self._slots(), self._demands.of_others(now), now, BATCH)
+            picks = self._board.take(self._fleets(), self._demands.of_others(now), now, BATCH)
+            self._drop()
             if not picks:
                 return
             task = asyncio.create_task(self._send(picks), name="dispatch")
             self._sending.add(task)
             task.add_done_callback(self._sent)
+
+    def _drop(self) -> None:
+        for held, node_id in self._board.take_dropped():
+            held.graph.stop(NodeStatus.EXPIRED, unreachable(node_id))
+            self._moved(held)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coordinator.graph.description import DescriptionRefused
 from coordinator.openai import RequestRefused
+from coordinator.tasks.summary import UNREACHABLE
 
 _KIND = "invalid_request_error"
 
@@ -56,3 +57,14 @@ def bad_cursor() -> RequestRefused:
 def not_found(what: str) -> RequestRefused:
     """404."""
     return RequestRefused(404, f"There is no {what}.", _KIND, "not_found")
+
+
+def model_in_use(reason: str) -> RequestRefused:
+    """409: a pipeline's stage."""
+    return RequestRefused(409, f"{reason}.", _KIND, "model_in_use", "/stages")
+
+
+def unreachable_deadline(slo_seconds: float) -> RequestRefused:
+    """503: dropped at the door."""
+    message = f"With what waits before it, the request cannot be served within {slo_seconds:g} s; it was not taken."
+    return RequestRefused(503, message, "server_error", UNREACHABLE, retry_after=1)

@@ -9,6 +9,9 @@ import msgspec
 from bus.messages import NO_USAGE, Usage
 from coordinator.graph.graph import Graph
 
+# The code of a request that was dropped before its deadline, which it could not have made.
+UNREACHABLE = "deadline_unreachable"
+
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     """`error`: the inside of an OpenAI error object. `progress`: how many nodes there are of each status."""
@@ -35,6 +38,11 @@ def budget_spent() -> dict[str, Any]:
 def too_late() -> dict[str, Any]:
     """Why a task was stopped."""
     return _error("The task's deadline passed before its nodes had ended.", "deadline_exceeded")
+
+
+def unreachable(node_id: str) -> dict[str, Any]:
+    """Why a task was dropped."""
+    return _error(f"Node '{node_id}' was not called: the task cannot make its deadline any more.", UNREACHABLE)
 
 
 def _error(message: str, code: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def task_object(row: TaskRow, description: Description, graph: Graph | None, *, 
         "epoch": etag(row),
         "open": description.open,
         "metadata": description.metadata,
+        "pipeline": None if description.pipeline is None else description.pipeline.name,
         "progress": _progress(graph, ended),
         "usage": _usage(graph.usage if graph is not None else ended.usage),
         "error": ended.error,
@@ -55,6 +56,7 @@ def node_object(node: NodeView) -> dict[str, Any]:
         "document": None if node.document is None else f"{DOCUMENT}{node.document}",
         "usage": None if node.usage is None else _usage(node.usage),
         "error": node.error,
+        "seconds": node.seconds,
     }
 
 

@@ -13,11 +13,11 @@ from coordinator.graph.graph import Graph
 from coordinator.noderesult import NodeResult
 from coordinator.tasks.board import Board, Held, Pick
 from coordinator.tasks.news import Settled
-from policy.window import MIN_OUTSTANDING, Demand
+from policy.window import MIN_OUTSTANDING, Demand, Fleet
 from store import Epoch, NodeRow, OwnedTask, TaskState
 
 MODEL = "m"
-SLOTS = {MODEL: 10}
+SLOTS = 10
 
 
 def graph(*nodes: dict[str, Any], **more: Any) -> Graph:
@@ -47,13 +47,13 @@ class Driver:
     """A board, and a clock that is moved by hand."""
 
     def __init__(self) -> None:
-        self.board = Board("here", "fcfs")
+        self.board = Board("here", "fcfs", lambda model: None)
         self.now = 1000.0
         self.others: dict[str, list[Demand]] = {}
         self.sent: dict[tuple[int, str], str] = {}
 
     def take(self, limit: int = 1000) -> list[Pick]:
-        return self.board.take(SLOTS, self.others, self.now, limit)
+        return self.board.take({MODEL: Fleet(1, SLOTS)}, self.others, self.now, limit)
 
     def dispatch(self, limit: int = 1000) -> list[tuple[int, str]]:
         """Takes and dispatches; which nodes of which tasks."""
@@ -74,7 +74,7 @@ class Driver:
 def test_no_more_is_outstanding_than_the_workers_can_soon_use() -> None:
     driver = Driver()
     driver.board.add(owned(1), bag(50))
-    assert len(driver.dispatch()) == SLOTS[MODEL]
+    assert len(driver.dispatch()) == SLOTS
     assert driver.dispatch() == []
     driver.settle(1, "n0")
     assert driver.dispatch()[0] == (1, "n10")
@@ -102,7 +102,7 @@ def test_what_other_coordinators_want_is_left_to_them() -> None:
     driver = Driver()
     driver.others = {MODEL: [Demand("there", 0, 100)]}
     driver.board.add(owned(1), bag(50))
-    assert len(driver.dispatch()) == SLOTS[MODEL] // 2
+    assert len(driver.dispatch()) == SLOTS // 2
 
 
 def test_users_take_turns_however_much_each_has() -> None:
@@ -153,7 +153,7 @@ def test_what_an_earlier_owner_dispatched_is_outstanding_and_not_taken_again() -
     driver.board.add(owned(1), taken_over, [running])
     taken = driver.dispatch()
     assert (1, "n0") not in taken
-    assert len(taken) == SLOTS[MODEL] - 1
+    assert len(taken) == SLOTS - 1
     assert driver.board.outstanding_since(0.0) == [(1, "n0")]
     assert driver.settle(1, "n0", request="r") is not None
     assert driver.dispatch()
@@ -183,9 +183,9 @@ def test_a_dispatch_that_was_committed_after_the_task_went_counts_nowhere() -> N
 def test_what_is_on_its_way_out_counts_as_outstanding() -> None:
     driver = Driver()
     driver.board.add(owned(1), bag(50))
-    assert len(driver.take()) == SLOTS[MODEL]
+    assert len(driver.take()) == SLOTS
     assert driver.take() == []
-    assert driver.board.demands() == {MODEL: Demand("here", SLOTS[MODEL], 40)}
+    assert driver.board.demands() == {MODEL: Demand("here", SLOTS, 40)}
 
 
 def test_tasks_past_their_deadline_and_tasks_that_wait_for_more_are_known() -> None:

@@ -11,6 +11,8 @@ from starlette.routing import Route
 from bus.port import Bus
 from coordinator.metrics import OWNED
 from coordinator.models import Models
+from coordinator.pipelines.api import PipelineApi
+from coordinator.pipelines.pipelines import Pipelines
 from coordinator.relay import Relay
 from coordinator.settings import CoordinatorSettings
 from coordinator.tasks.api import TaskApi
@@ -32,7 +34,7 @@ from store import Store
 
 
 class TaskService:
-    """One coordinator's."""
+    """One coordinator's. `offered` hears of each request of a pipeline, the pipeline's name."""
 
     def __init__(
         self,
@@ -44,9 +46,13 @@ class TaskService:
         relay: Relay,
         models: Models,
         traces: Traces,
+        offered: Callable[[str], None],
     ) -> None:
         prices = prices_of(settings.prices)
-        board = Board(process, settings.dispatch_order)
+        self.pipelines = Pipelines(
+            store, changed=lambda models: self._dispatcher.stages_changed(models), offered=offered
+        )
+        board = Board(process, settings.dispatch_order, self.pipelines.desks.get)
         self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())
         self._newsroom = Newsroom(
             bus,
@@ -64,19 +70,30 @@ class TaskService:
             newsroom=self._newsroom,
             departures=self._departures,
             stopping=self._stopping,
-            slots=models.slots,
+            fleets=models.fleets,
             prices=prices,
+            ended=lambda held: self.pipelines.end(held.graph, held.task.created_at),
         )
+        entry, looking = Entry(store, board, self._dispatcher, self._ownership), Looking(store)
         self._api = TaskApi(
             store=store,
             models=models,
-            entry=Entry(store, board, self._dispatcher, self._ownership),
-            looking=Looking(store),
+            entry=entry,
+            looking=looking,
             newsroom=self._newsroom,
             stopping=self._stopping,
             prices=prices,
             max_body_bytes=settings.max_body_bytes,
             max_nodes=settings.max_task_nodes,
+        )
+        self._pipeline_api = PipelineApi(
+            pipelines=self.pipelines,
+            store=store,
+            entry=entry,
+            looking=looking,
+            newsroom=self._newsroom,
+            holds=lambda task_id: board.get(task_id) is not None,
+            max_body_bytes=settings.max_body_bytes,
         )
         self._documents = DocumentApi(store, settings.max_body_bytes)
         self._users = UserApi(store)
@@ -84,7 +101,8 @@ class TaskService:
 
     def routes(self) -> list[Route]:
         """Under `/v1`."""
-        return [*self._api.routes(), *self._documents.routes(), *self._users.routes()]
+        apis = (self._api, self._pipeline_api, self._documents, self._users)
+        return [route for api in apis for route in api.routes()]
 
     def settled(self, nodes: Sequence[Settled], responses: Mapping[int, str]) -> None:
         """These nodes have their results, folded here; `responses` by document."""
@@ -114,4 +132,5 @@ class TaskService:
         return {
             "lease": self._ownership.keep(expect("the lease of tasks")),
             "dispatcher": self._dispatcher.run(expect("the dispatcher of tasks")),
+            "pipelines": self.pipelines.registry.keep(expect("the look for pipelines")),
         }
