@@ -75,6 +75,7 @@ PURE = [
     "policy/slo/watch.py",
     "policy/window.py",
     "store/cursor.py",
+    "workernode/backends/mock_answers.py",
     "workernode/backends/mock_knobs.py",
     "workernode/batching/joining.py",
     "workernode/batching/learned.py",
