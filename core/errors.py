@@ -23,6 +23,7 @@
     │   └── TaskClosed              the task has ended and changes no more
     ├── BackendUnavailable          a worker's backend cannot serve calls now (`workernode.errors`)
     ├── NotNow                      a node is not to make a call now, another may (`workernode.errors`)
+    ├── Dropped                     a request cannot be served in time any more (`workernode.errors`)
     ├── LeaseLost                   another worker may have the message by now (`workernode.errors`)
     ├── NotReported                 Kubernetes did not take an Event (`workernode.kubernetes_events`)
     ├── EndpointRefused             a message's `endpoint` may not be replied to (`workernode.errors`)

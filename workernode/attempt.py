@@ -6,6 +6,8 @@
        ├── cancelled, too late, refused endpoint ─► told to the client ─► billing event ─► ack
        ├── a retry beyond the budget ─────────────► back to the topic, for later
        │
+       ├── dropped from the queue for a batch ────► told to the client ─► billing event ─► ack
+       │
        └── admitted ─ call ── answered, or failed for good ─► told to the client ─► billing event ─► ack
               │        ├── may succeed elsewhere, or later ──► billing event `retried` ─► nack with a delay
               │        ├── cancelled by the gateway ─────────► billing event `cancelled` ─► ack
@@ -41,7 +43,7 @@ from workernode.cancels import Cancels
 from workernode.classify import Retry, delay, error_object
 from workernode.endings import CANCELLED, Times, cancelled, completed, failed, given_back, never_called
 from workernode.endpoint_policy import EndpointPolicy
-from workernode.errors import CallFailed, LeaseLost, NotNow
+from workernode.errors import CallFailed, Dropped, LeaseLost, NotNow
 from workernode.intake import Intake
 from workernode.lease import Lease, LeasedReply
 from workernode.metrics import DEAD_LETTERS, OUTCOMES
@@ -52,6 +54,11 @@ from workernode.tracing import Traces
 log = logging.getLogger(__name__)
 
 EXPIRED = error_object("The request's deadline passed before it was served.", "timeout_error", "deadline_exceeded")
+UNREACHABLE = error_object(
+    "The request could not be served within its deadline; it was given up before that.",
+    "timeout_error",
+    "deadline_unreachable",
+)
 QUARANTINED = error_object(
     "The request ended the process of every worker that served it; it is not tried again.",
     "server_error",
@@ -120,6 +127,8 @@ class Attempts:
             await self._tell(work, ended)
         finally:
             await reply.close()
+        if ended.admitted_at is not None:
+            self._intake.told()
         await settle(delivery)
 
     async def _body(self, request: RequestMessage) -> tuple[dict[str, Any], int]:
@@ -178,6 +187,8 @@ class Attempts:
             return completed(answer, call, times), self._ack
         except CallFailed as failure:
             return await self._failed(work, call, times, reply, failure)
+        except Dropped:
+            return await self._early(reply, "expired", 504, UNREACHABLE), self._ack
 
     async def _not_called(self, work: Work, reply: Reply) -> tuple[Ended, Settle] | None:
         """How it ends without a call; None if it is to be made."""

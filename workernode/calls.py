@@ -6,16 +6,19 @@ import asyncio
 import logging
 import time
 import traceback
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bus.messages import RequestMessage
 from bus.port import Delivery
 from workernode.backends.base import CLIENT_REQUEST_ID, Answer, Backend, Call
+from workernode.batching.batches import Batches
 from workernode.cancels import Cancels
 from workernode.classify import Retry, Verdict, error_object
 from workernode.endings import Times
-from workernode.errors import BackendUnavailable, CallFailed, LeaseLost, NotNow
+from workernode.errors import BackendUnavailable, CallFailed, Dropped, LeaseLost, NotNow
 from workernode.intake import Intake, Permit
 from workernode.lease import Lease
 from workernode.reply import Reply
@@ -43,6 +46,11 @@ class Work:
     lease: Lease
     trace: AttemptTrace
 
+    @property
+    def serve_by(self) -> float | None:
+        """By when its answer must be there, for those who need it after this."""
+        return self.request.serve_by or self.request.deadline
+
     def too_late(self, at: float) -> bool:
         """Whether its deadline has passed at that time."""
         return self.request.deadline is not None and self.request.deadline <= at
@@ -51,15 +59,16 @@ class Work:
 class Calls:
     """Makes the calls of one node."""
 
-    def __init__(self, backend: Backend, intake: Intake, cancels: Cancels) -> None:
+    def __init__(self, backend: Backend, batches: Batches, intake: Intake, cancels: Cancels) -> None:
         self._backend = backend
+        self._batches = batches
         self._intake = intake
         self._cancels = cancels
 
     async def make(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer | None:
         """The backend's answer, or None if the request was cancelled on the way.
 
-        Raises `CallFailed`, `NotNow`, `LeaseLost`.
+        Raises `CallFailed`, `NotNow`, `Dropped`, `LeaseLost`.
         """
         running = asyncio.ensure_future(self._call(work, call, times, reply))
         try:
@@ -75,25 +84,37 @@ class Calls:
     async def _call(self, work: Work, call: Call, times: Times, reply: Reply) -> Answer:
         async with self._intake.company.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
             permit = await self._intake.admit(call)
-            times.admitted_at = time.time()
             try:
-                work.lease.check()
-                times.started_at = time.time()
-                call.headers[CLIENT_REQUEST_ID] = work.event_id
-                call.headers.update(work.trace.calling())
-                return await self._permitted(call, permit, reply)
+                return await self._permitted(call, permit, self._answer(work, call, times, permit, reply))
             finally:
                 self._intake.left(permit, call.progress)
 
-    async def _permitted(self, call: Call, permit: Permit, reply: Reply) -> Answer:
+    async def _answer(self, work: Work, call: Call, times: Times, permit: Permit, reply: Reply) -> Answer:
+        begin = partial(self._begin, work, call, times, permit)
+        sink = reply if call.stream else None
+        if self._batches.on:
+            return await self._batches.call(call, sink, work.serve_by, begin)
+        begin()
+        return await self._backend.call(call, sink)
+
+    def _begin(self, work: Work, call: Call, times: Times, permit: Permit) -> None:
+        times.admitted_at = time.time()
+        self._intake.begins()
+        work.lease.check()
+        permit.began = time.monotonic()
+        times.started_at = time.time()
+        call.headers[CLIENT_REQUEST_ID] = work.event_id
+        call.headers.update(work.trace.calling())
+
+    async def _permitted(self, call: Call, permit: Permit, answering: Awaitable[Answer]) -> Answer:
         try:
-            answer = await self._backend.call(call, reply if call.stream else None)
+            answer = await answering
         except CallFailed as failure:
             self._intake.failed(permit, failure)
             raise
         except BackendUnavailable as error:
             raise NotNow(str(error)) from error
-        except LeaseLost:
+        except (LeaseLost, NotNow, Dropped):
             raise
         except Exception as error:
             # One request's surprise must not take the others' worker away; it is tried elsewhere, then failed.

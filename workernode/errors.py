@@ -20,6 +20,10 @@ class NotNow(AgentOSError):
     """This node is not to make the call now; another may. The text says why."""
 
 
+class Dropped(AgentOSError):
+    """A request that waited here for a batch cannot be served in time any more."""
+
+
 class LeaseLost(AgentOSError):
     """Another worker may have the message by now: this one tells nobody."""
 

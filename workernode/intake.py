@@ -17,6 +17,7 @@ from functools import partial
 
 from bus.port import Subscription
 from workernode.backends.base import Answer, Backend, Call, Progress
+from workernode.batching.batches import Batches
 from workernode.classify import Retry, Upstream
 from workernode.company import Company
 from workernode.errors import BackendUnavailable, CallFailed, NotNow
@@ -45,9 +46,15 @@ class Permit:
 
 
 class Intake:
-    """One node's. `rates`: None for backends without a provider's limits. `moved` hears that `available` changed."""
+    """One node's. `rates`: None for backends without a provider's limits. `moved` hears that `available` changed.
 
-    def __init__(self, backend: Backend, rates: RateLimits | None, moved: Callable[[], None]) -> None:
+    `held`: messages that are not settled. A node that batches takes as many as have begun, and have not been told of,
+    and `batches` have room for: what only waits here is none that another node could serve.
+    """
+
+    def __init__(
+        self, backend: Backend, rates: RateLimits | None, batches: Batches, moved: Callable[[], None]
+    ) -> None:
         self.company = Company(self.update)
         self.changes: asyncio.Queue[Tell] = asyncio.Queue()
         self.rates = rates
@@ -55,6 +62,8 @@ class Intake:
         self.available = True
         self._moved = moved
         self._backend = backend
+        self._batches = batches
+        self._begun = 0
         self._subscription: Subscription | None = None
         self._allowed = backend.slots
         self._calling = 0
@@ -99,6 +108,16 @@ class Intake:
         if self.rates is not None:
             self.update()
 
+    def begins(self) -> None:
+        """A message is served from now on."""
+        self._begun += 1
+
+    def told(self) -> None:
+        """A message that has been served is about to be settled."""
+        self._begun -= 1
+        if self._batches.on:
+            self.update()
+
     @property
     def has_room(self) -> bool:
         """Whether a message would be taken now."""
@@ -138,7 +157,10 @@ class Intake:
         usage = answer.usage
         permit.used = usage.total_tokens
         self._concurrency.succeeded(
-            now, sent_at=permit.began, in_flight=self._calling + 1, output_tokens=usage.completion_tokens
+            now,
+            sent_at=permit.began,
+            in_flight=self._calling + 1,
+            output_tokens=None if self._batches.on else usage.completion_tokens,
         )
         if permit.estimate is not None:
             self._estimator.learn(permit.estimate, usage.prompt_tokens, usage.completion_tokens)
@@ -168,6 +190,8 @@ class Intake:
         if self.company.closed:
             return 0
         room = min(self._backend.capacity().slots, self._concurrency.limit)
+        if self._batches.on:
+            room = min(room, self._begun + self._batches.room())
         allowed = self._availability.allowed()
         return room if allowed is None else min(room, allowed)
 

@@ -23,6 +23,7 @@ from core.run import Stop
 from core.spans import Tracing
 from workernode.attempt import Attempts
 from workernode.backends.base import Backend
+from workernode.batching.batches import Batches
 from workernode.callmetrics import CallMetrics
 from workernode.calls import Calls
 from workernode.cancels import Cancels
@@ -35,7 +36,7 @@ from workernode.lease import Lease
 from workernode.limits.rates import RateLimits
 from workernode.limits.shares import fingerprint
 from workernode.management import Management
-from workernode.metrics import BUSY
+from workernode.metrics import BATCH_QUEUE, BUSY
 from workernode.presence import NOTICE_SECONDS, Presence
 from workernode.provider import provider_name
 from workernode.reply import GatewayReply, NoReply, Reply
@@ -71,7 +72,10 @@ class Node:
         self._frames = FrameSender(bus)
         self._endpoints = EndpointPolicy(settings.endpoint_allow)
         self._rates = _rates(settings)
-        self._intake = Intake(backend, self._rates, lambda: self._presence.announce())
+        self._batches = Batches(
+            backend, settings.batch_order(), lambda: self._intake.update(), self._cancels.was_cancelled
+        )
+        self._intake = Intake(backend, self._rates, self._batches, lambda: self._presence.announce())
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._results = Results(bus, settings, self.name)
         self._management = Management(bus, settings, self.name)
@@ -82,12 +86,14 @@ class Node:
             backend.slots,
             self._sharing(),
             lambda: (self._intake.available, self._intake.held),
+            self._batches.use,
         )
         self._serving: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received = 0
         self.taking = False
         BUSY.set_function(lambda: len(self._serving))
+        BATCH_QUEUE.set_function(lambda: self._batches.queued)
 
     def check(self) -> None:
         """Returns if its upstream serves, as far as its last calls tell. Raises `BackendUnavailable`."""
@@ -142,6 +148,7 @@ class Node:
         for task in done:
             task.result()  # raises what a side task raised
         await subscription.pause()
+        self._batches.leave()
         await self._finish(stop)
         await self._presence.leave()
 
@@ -151,7 +158,7 @@ class Node:
         return Attempts(
             bus=self._bus,
             subscription=subscription,
-            calls=Calls(self._backend, self._intake, self._cancels),
+            calls=Calls(self._backend, self._batches, self._intake, self._cancels),
             intake=self._intake,
             results=self._results,
             cancels=self._cancels,
@@ -246,6 +253,9 @@ class Node:
             return
         for request_id in control.cancel:
             self._cancels.cancel(request_id)
+        if control.batch is not None and self._batches.order(control.batch):
+            log.info("batches of %d from now on, policy %s", self._batches.size, control.batch.policy)
+            self._presence.announce()
 
 
 def _rates(settings: WorkerSettings) -> RateLimits | None:

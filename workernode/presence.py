@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from bus import messages
-from bus.messages import RollCall, WorkerNotice, decode_notice
+from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BadMessage, BusUnavailable
@@ -23,10 +23,14 @@ from workernode.sharing import Sharing
 log = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 5.0
+# Of a worker that batches: gates and the planner go by what it tells.
+BATCH_NOTICE_SECONDS = 1.0
 
 
 class Presence:
-    """One worker's notices. `standing`: whether it is available, and what it holds."""
+    """One worker's notices. `standing`: whether it is available, and what it holds; `batches`: None of one that does
+    not batch.
+    """
 
     def __init__(
         self,
@@ -36,9 +40,11 @@ class Presence:
         slots: int,
         sharing: Sharing | None,
         standing: Callable[[], tuple[bool, int]],
+        batches: Callable[[], BatchUse | None],
     ) -> None:
         self._bus = bus
         self._standing = standing
+        self._batches = batches
         self._sharing = sharing
         self._notice = WorkerNotice(node=node, model=settings.model_name, node_type=settings.node_type, slots=slots)
         self._asked = asyncio.Event()
@@ -51,9 +57,12 @@ class Presence:
         """Tells, for ever."""
         while True:
             available, held = self._standing()
-            await self._send(msgspec.structs.replace(self._notice, available=available, held=held))
+            batch = self._batches()
+            slots = self._notice.slots if batch is None else batch.size
+            notice = msgspec.structs.replace(self._notice, available=available, held=held, slots=slots, batch=batch)
+            await self._send(notice)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NOTICE_SECONDS):
+                async with asyncio.timeout(NOTICE_SECONDS if batch is None else BATCH_NOTICE_SECONDS):
                     await self._asked.wait()
             self._asked.clear()
 

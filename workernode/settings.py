@@ -6,8 +6,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from bus.messages import BatchOrder
 from bus.topics import RESULT_TOPIC
 from core.settings import Settings, known_as
+from policy.slo.pipeline import PolicyName
+from workernode.batching.table import LARGEST, read_table
 from workernode.endpoint_policy import EndpointPolicy
 
 
@@ -57,6 +60,20 @@ class WorkerSettings(Settings):
         default="", description="Mock: statuses to answer in turn, for ever, as 200,429,500,hang,drop."
     )
 
+    mock_batch_seconds: str = Field(
+        default="",
+        description="Mock: serves one batch after another, each taking so long by its size: 1:0.069,2:0.117,4:0.209.",
+    )
+    batch_size: int = Field(
+        default=1, ge=1, le=LARGEST, description="Requests served together at most; 1: no batches, until told so."
+    )
+    batch_policy: PolicyName = Field(
+        default="agentos", description="How batches are formed and what is dropped: none, lazy, nexus, pard, agentos."
+    )
+    batch_seconds: str = Field(
+        default="", description="What a batch takes by its size, as 1:0.069,2:0.117; what is missing is learned."
+    )
+
     def identity(self, node: str) -> dict[str, Any]:
         """Who tells, in every event of the worker `node`."""
         return {
@@ -67,6 +84,14 @@ class WorkerSettings(Settings):
             "node_type": self.node_type,
         }
 
+    def batch_order(self) -> BatchOrder:
+        """How to batch until somebody orders otherwise."""
+        return BatchOrder(
+            size=self.batch_size,
+            policy=self.batch_policy,
+            seconds=read_table(self.batch_seconds, "AGENTOS_BATCH_SECONDS"),
+        )
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if bool(self.pulsar_url) == bool(self.bus_url):
@@ -75,5 +100,7 @@ class WorkerSettings(Settings):
             raise ValueError("API_URL: is missing; NODE_TYPE=remote needs the address of an OpenAI-compatible API")
         if self.node_type == "local" and not (self.model_file or self.api_url):
             raise ValueError("AGENTOS_MODEL_FILE: is missing; NODE_TYPE=local needs a GGUF file or a llamafile")
-        EndpointPolicy(self.endpoint_allow)  # raises ConfigurationError
+        EndpointPolicy(self.endpoint_allow)  # raises ConfigurationError, as the next do
+        self.batch_order()
+        read_table(self.mock_batch_seconds, "AGENTOS_MOCK_BATCH_SECONDS")
         return self

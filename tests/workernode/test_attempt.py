@@ -30,6 +30,7 @@ class Scripted:
 
     node_type: NodeType = "mock"
     slots = 4
+    joint = None
 
     def __init__(self) -> None:
         self.calls: list[Call] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bus.billing import Provider
 from bus.messages import NodeType, Usage
+from workernode.errors import CallFailed
 from workernode.resources import Capacity
 
 # Names the attempt in the provider's own log, so that it can be compared with the ledger.
@@ -77,11 +78,27 @@ class Answer:
     first_token_at: float | None
 
 
+class Joint(Protocol):
+    """Answers several calls in one piece of work: one upstream call, one pass of a model."""
+
+    def likeness(self, call: Call) -> Hashable | None:
+        """Equal for calls that can be answered together; None for one that runs by itself."""
+
+    async def call_many(self, calls: Sequence[tuple[Call, Sink | None]]) -> Sequence[Answer | CallFailed]:
+        """Answers calls that are alike, in their order; one that fails fails alone. Raises as `Backend.call` does
+        where all have failed. Cancelling the task stops the work upstream.
+        """
+
+
 class Backend(Protocol):
     """A way to have calls answered. `slots`: how many at once."""
 
     node_type: NodeType
     slots: int
+
+    @property
+    def joint(self) -> Joint | None:
+        """How several calls are answered together; None where each runs by itself."""
 
     async def start(self) -> None:
         """Gets ready to serve. Raises `BackendUnavailable` or `PartError`."""

@@ -60,6 +60,7 @@ class LocalBackend:
     """
 
     node_type: NodeType = "local"
+    joint = None  # llama.cpp fills a slot anew when its call has ended: that is better than to wait for the longest
 
     def __init__(
         self, file: Path, *, alias: str, max_slots: int, idle_timeout: float, call_timeout: float, threads: int = 0

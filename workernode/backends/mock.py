@@ -9,24 +9,26 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from bus.messages import NodeType, Usage
+from bus.messages import NodeType
 from core.errors import BadMessage, ConfigurationError
+from policy.slo.profile import Profile
 from workernode.backends.base import Answer, Call, Sink
+from workernode.backends.mock_answers import MockAnswer
+from workernode.backends.mock_batches import StagedBatches
 from workernode.backends.mock_knobs import FIELD, Knobs, knobs_of
+from workernode.batching.table import read_table
 from workernode.billing import provider_of
 from workernode.classify import Loss, lost, refused
 from workernode.errors import CallFailed
 from workernode.resources import Capacity
 from workernode.settings import WorkerSettings
-from workernode.stream import asks_for_usage
-
-_encode = msgspec.json.Encoder().encode
 
 
 class MockBackend:
-    """Answers `settings.mock_text`, or what the request asks for (`Knobs`). A word is a token and a chunk."""
+    """Answers `settings.mock_text`, or what the request asks for (`Knobs`). A word is a token and a chunk.
+
+    With `settings.mock_batch_seconds` it is a machine that serves one batch after another, as `StagedBatches` does.
+    """
 
     node_type: NodeType = "mock"
 
@@ -34,6 +36,8 @@ class MockBackend:
         self.slots = settings.max_process_num
         self._settings = settings
         self._words = _words(settings.mock_text)
+        stages = read_table(settings.mock_batch_seconds, "AGENTOS_MOCK_BATCH_SECONDS")
+        self.joint = StagedBatches(Profile(stages), self._answered) if stages else None
         self._outcomes = _outcomes(settings.mock_failures)
 
     async def start(self) -> None:
@@ -49,64 +53,57 @@ class MockBackend:
         return Capacity(self.slots)
 
     async def call(self, call: Call, sink: Sink | None) -> Answer:
-        outcome = next(self._outcomes)
+        if self.joint is not None:
+            return await self.joint.call(call, sink)
         call.progress.connected_at = time.time()
+        return await self._answered(call, sink, self._settings.mock_delay_seconds)
+
+    async def _answered(self, call: Call, sink: Sink | None, delay: float) -> Answer:
+        """`delay`: seconds, where the request asks for none of its own."""
+        outcome = next(self._outcomes)
         if outcome == "hang":
             await asyncio.sleep(self._settings.call_timeout_seconds)
             raise CallFailed(lost(Loss.CALL_TIME))
         knobs = _asked(call.body) if FIELD in call.body else None
-        delay = self._settings.mock_delay_seconds
         if knobs is not None and knobs.delay_seconds is not None:
             delay = knobs.delay_seconds
         if delay:
             await asyncio.sleep(delay)
         if outcome not in ("200", "drop"):
             raise CallFailed(refused(int(outcome), _error(outcome), {}, now=time.time()))
-        text, words = self._settings.mock_text, self._words
-        if knobs is not None:
-            text = await _made(knobs, text)
-            words = _words(text)
-        return await self._answer(call, sink if call.stream else None, text, words, drop=outcome == "drop")
+        words = self._words if knobs is None else _words(await _made(knobs, self._settings.mock_text))
+        return await self._answer(call, sink if call.stream else None, words, drop=outcome == "drop")
 
-    async def _answer(self, call: Call, sink: Sink | None, text: str, words: list[str], *, drop: bool) -> Answer:
-        prompt, said = prompt_words(call.body), words[: len(words) // 2] if drop else words
-        usage = Usage(prompt, len(said), prompt + len(said))
+    async def _answer(self, call: Call, sink: Sink | None, words: list[str], *, drop: bool) -> Answer:
         first_token_at = call.progress.first_token_at = time.time()
-        head = {
-            "id": "chatcmpl-" + call.request_id,
-            "created": int(first_token_at),
-            "model": call.body.get("model") or self._settings.model_name,
-        }
-        call.progress.provider = partial(provider_of, "mock", 200, None, head)
+        answer = MockAnswer(
+            call.body,
+            words[: len(words) // 2] if drop else words,
+            request_id=call.request_id,
+            model=self._settings.model_name,
+            created=int(first_token_at),
+        )
+        call.progress.provider = partial(provider_of, "mock", 200, None, answer.head)
         if sink is not None:
-            await self._stream(head, said, sink, call, prompt)
+            await self._stream(answer, sink, call)
         elif self._settings.mock_tokens_per_second:
-            await asyncio.sleep(len(said) / self._settings.mock_tokens_per_second)
+            await asyncio.sleep(answer.tokens / self._settings.mock_tokens_per_second)
         if drop:
-            raise CallFailed(lost(Loss.CONNECTION), usage=usage)
+            raise CallFailed(lost(Loss.CONNECTION), usage=answer.usage)
         if sink is not None:
-            self._end_stream(head, usage, call, sink)
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        response = _encode({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-        return Answer(response, usage, False, first_token_at)
+            for chunk in answer.last_chunks():
+                sink.chunk(chunk)
+        return Answer(answer.whole(), answer.usage, False, first_token_at)
 
-    async def _stream(self, head: dict[str, Any], said: list[str], sink: Sink, call: Call, prompt: int) -> None:
+    async def _stream(self, answer: MockAnswer, sink: Sink, call: Call) -> None:
         number = 0
-        call.progress.usage = lambda: Usage(prompt, number, prompt + number)
+        call.progress.usage = lambda: answer.usage_after(min(number, answer.tokens))
         pace = self._settings.mock_tokens_per_second
-        for word in said:
+        for chunk in answer.chunks():
             if pace and number:
                 await asyncio.sleep(1 / pace)
-            delta = {"content": word} if number else {"role": "assistant", "content": word}
-            sink.chunk(_chunk(head, delta, None))
+            sink.chunk(chunk)
             number += 1
-
-    @staticmethod
-    def _end_stream(head: dict[str, Any], usage: Usage, call: Call, sink: Sink) -> None:
-        sink.chunk(_chunk(head, {}, "stop"))
-        if asks_for_usage(call.body):
-            sink.chunk(_encode({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}))
 
 
 def _words(text: str) -> list[str]:
@@ -130,20 +127,6 @@ async def _made(knobs: Knobs, own: str) -> str:
     if rest > 0:
         await asyncio.sleep(rest)
     return text
-
-
-def _chunk(head: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-    return _encode({**head, "object": "chat.completion.chunk", "choices": [choice]})
-
-
-def prompt_words(body: dict[str, Any]) -> int:
-    """Words in the text of a request's messages."""
-    messages = body.get("messages")
-    contents = (
-        [each.get("content") for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
-    )
-    return sum(len(content.split()) for content in contents if isinstance(content, str))
 
 
 def _outcomes(pattern: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from bus.messages import NodeType
 from bus.operations import PATHS, operation_of
 from core.errors import ConfigurationError
 from workernode.backends.base import Answer, Call, Progress, Sink
+from workernode.backends.joint import JointCalls
 from workernode.backends.relay import StreamRelay, error_of
 from workernode.billing import address_of, provider_of
 from workernode.classify import Loss, lost, refused
@@ -72,6 +73,7 @@ class RemoteBackend:
     ) -> None:
         self.node_type = node_type
         self.slots = slots
+        self.joint = JointCalls(self.call)
         self._base = base_address(url)
         self._address = address_of(self._base)
         self._key = key.strip()  # keys read from files end in a newline

@@ -38,11 +38,13 @@ class Concurrency:
         """Calls that may run at once."""
         return int(self._limit)
 
-    def succeeded(self, now: float, *, sent_at: float, in_flight: int, output_tokens: int) -> None:
-        """An answer has come whole. `in_flight`: calls that ran meanwhile, this one counted."""
+    def succeeded(self, now: float, *, sent_at: float, in_flight: int, output_tokens: int | None) -> None:
+        """An answer has come whole. `in_flight`: calls that ran meanwhile, this one counted. `output_tokens`: None
+        where the time that it took says nothing, as in a batch.
+        """
         if 2 * in_flight < self._limit:
             return  # it says nothing about the limit
-        if self._chokes(now - sent_at, output_tokens):
+        if output_tokens is not None and self._chokes(now - sent_at, output_tokens):
             self.overloaded(now, sent_at=sent_at)
         elif sent_at >= self._decreased_at:
             self._limit = min(self._maximum, self._limit + 1 / self._limit)
