@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agentos import pipelines_cli, tasks_cli, users_cli
+from agentos import pipelines_cli, simulate_cli, tasks_cli, users_cli
 from agentos.all_settings import settings_of
 from agentos.up_settings import UpSettings, state_directory
 from coordinator.settings import CoordinatorSettings
@@ -35,6 +35,7 @@ dlq = typer.Typer(
 app.add_typer(dlq, name="dlq")
 app.add_typer(tasks_cli.app)
 app.add_typer(users_cli.app)
+app.add_typer(simulate_cli.app)
 app.add_typer(pipelines_cli.app, name="pipelines")
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigurationError
-from workload.arrivals import Arrival, at_rate, gamma, poisson, trace, within
+from workload.arrivals import Arrival, at_rate, gamma, poisson, within
+from workload.arrivals import trace as arrivals_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +32,35 @@ class Load:
     metrics_port: int | None
 
 
-def checked(plan: Load) -> Load:
+def check(plan: Load) -> None:
     """Raises `ConfigurationError` where the options make no sense, or not together."""
     if any(number is not None and number <= 0 for number in (plan.rate, plan.burstiness, plan.seconds, plan.slo)):
         raise ConfigurationError("--rate, --burstiness, --seconds and --slo are more than 0")
     if plan.pipeline is not None and (plan.tasks is not None or plan.stream):
         raise ConfigurationError("--pipeline goes neither with --tasks nor with --stream")
-    return plan
 
 
-def arrivals_of(plan: Load) -> Iterable[Arrival]:
-    """Those of its time. Raises `ConfigurationError`."""
-    if plan.trace is not None:
-        try:
-            recorded = trace(plan.trace.read_text().splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{plan.trace}: {error}") from None
-        return within(recorded if plan.rate is None else at_rate(recorded, plan.rate), plan.seconds)
-    if plan.rate is None:
+def arrivals_of(
+    *, trace: Path | None, rate: float | None, arrivals: str, burstiness: float, seconds: float, seed: int | None
+) -> Iterable[Arrival]:
+    """Those of the first `seconds`; a trace's as recorded, or stretched to the rate. Raises `ConfigurationError`."""
+    if trace is not None:
+        recorded = read_trace(trace)
+        return within(recorded if rate is None else at_rate(recorded, rate), seconds)
+    if rate is None:
         raise ConfigurationError("say --rate, in requests a second, or --trace, a file of arrivals")
-    rng = random.Random(plan.seed)
-    match plan.arrivals:
+    rng = random.Random(seed)
+    match arrivals:
         case "poisson":
-            return within(poisson(plan.rate, rng), plan.seconds)
+            return within(poisson(rate, rng), seconds)
         case "gamma":
-            return within(gamma(plan.rate, plan.burstiness, rng), plan.seconds)
-    raise ConfigurationError(f"--arrivals {plan.arrivals!r} is neither poisson nor gamma")
+            return within(gamma(rate, burstiness, rng), seconds)
+    raise ConfigurationError(f"--arrivals {arrivals!r} is neither poisson nor gamma")
+
+
+def read_trace(file: Path) -> list[Arrival]:
+    """Raises `ConfigurationError`."""
+    try:
+        return arrivals_in(file.read_text().splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: {error}") from None

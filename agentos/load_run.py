@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import typer
 
-from agentos.load_plan import Load, arrivals_of, checked
+from agentos.load_plan import Load, arrivals_of, check
 from agentos.load_show import print_load, print_pipeline_load
 from agentos.load_targets import Target, target_of
 from agentos.on_gateway import EXIT_FAILED, EXIT_INTERRUPTED, on_gateway
@@ -32,7 +32,15 @@ def run_load(url: str, plan: Load, *, as_json: bool) -> int:
 
     Raises `ConfigurationError`, `GatewayRefused`, `GatewayUnavailable`.
     """
-    arrivals = arrivals_of(checked(plan))
+    check(plan)
+    arrivals = arrivals_of(
+        trace=plan.trace,
+        rate=plan.rate,
+        arrivals=plan.arrivals,
+        burstiness=plan.burstiness,
+        seconds=plan.seconds,
+        seed=plan.seed,
+    )
 
     async def action(client: Client) -> tuple[Report | PipelineReport, bool]:
         target = await target_of(client, plan)

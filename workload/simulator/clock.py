@@ -20,8 +20,9 @@ class Clock:
     """
 
     def __init__(self, way: float) -> None:
+        """`way`: seconds."""
         self.events = 0
-        self._way = way
+        self.way = way
         self._heap: list[tuple[float, int, Call, Any]] = []
         self._travelling: deque[tuple[float, Call, Any]] = deque()
         self._numbers = itertools.count()
@@ -32,7 +33,7 @@ class Clock:
 
     def on_the_way(self, now: float, call: Call, about: Any) -> None:
         """What is sent now arrives."""
-        self._travelling.append((now + self._way, call, about))
+        self._travelling.append((now + self.way, call, about))
 
     def run(self, arrivals: Iterable[float], arrive: Callable[[float], None]) -> float:
         """Until all have arrived and nothing is due any more. Returns the time of the last."""

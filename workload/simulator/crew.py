@@ -165,8 +165,9 @@ class Crew:
 
     def _start(self, now: float, worker: Worker, requests: list[int]) -> None:
         here = [worker.here.pop(request) for request in requests]
+        hops = [came - sent[2] + self._clock.way for sent, came in here]
         seconds = self._world.jittered(self._profile.seconds(len(requests)))
-        batch = Batch(requests, [came - sent[2] for sent, came in here], [now - came for _, came in here], seconds)
+        batch = Batch(requests, hops, [now - came for _, came in here], seconds)
         worker.busy, worker.wake_at = True, math.inf
         self.sizes[len(requests)] += 1
         self.busy_seconds += seconds

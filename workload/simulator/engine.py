@@ -6,17 +6,20 @@ from collections.abc import Mapping
 
 from policy.slo.outlook import outlook
 from policy.slo.pipeline import Pipeline
-from policy.slo.planner import StagePlan
+from policy.slo.planner import Plan, StagePlan
+from policy.slo.tuner import Tuner
 from workload.simulator.front import Front
 from workload.simulator.requests import Requests
 from workload.simulator.world import World
 
 # How often a gate looks at what waits there, in seconds.
 TICK_SECONDS = 0.25
+# How often the planner looks at the load, in seconds.
+TUNE_SECONDS = 1.0
 
 
 class Engine:
-    """One run."""
+    """One run. `changes`: the planner's, with their times."""
 
     def __init__(self, pipeline: Pipeline, world: World, plans: Mapping[str, StagePlan], *, planner: bool) -> None:
         self._pipeline = pipeline
@@ -36,13 +39,16 @@ class Engine:
         self._last = sum(not after for after in self._after.values())
         self._parallel = self._last > 1 or len(self._first) > 1 or max(map(len, self._after.values())) > 1
         self._count = 0
-        self._planner = planner
+        self._tuner = Tuner(pipeline, hop=world.hop) if planner else None
+        self.changes: list[tuple[float, Plan]] = []
         for name, front in self.fronts.items():
             front.order(0.0, plans[name].size, plans[name].workers, start_seconds=0.0)
 
     def run(self) -> float:
         """Until everything has ended. Returns when that was, in seconds."""
-        self._tick(0.0, None)
+        self._world.clock.at(0.0, self._tick, None)
+        if self._tuner is not None:
+            self._world.clock.at(TUNE_SECONDS, self._tune, (self._tuner, 0))
         return self._world.clock.run(self._world.requests.arrived_at, self._arrive)
 
     def _arrive(self, now: float) -> None:
@@ -59,8 +65,25 @@ class Engine:
     def _tick(self, now: float, _: None) -> None:
         for name, later in outlook(self._pipeline, self._watches, now).items():
             self.fronts[name].tick(now, later)
-        if self._world.requests.open or self._count < len(self._world.requests.ends):
+        if self._goes_on():
             self._world.clock.at(now + TICK_SECONDS, self._tick, None)
+
+    def _tune(self, now: float, state: tuple[Tuner, int]) -> None:
+        tuner, seen = state
+        tuner.offered(now, self._count - seen)
+        if self._world.requests.open:
+            tuner.busy(now)
+        plan = tuner.due(now)
+        if plan is not None:
+            self.changes.append((now, plan))
+            for name, stage in plan.stages.items():
+                front = self.fronts[name]
+                front.order(now, stage.size, stage.workers, front.stage.start_seconds)
+        if self._goes_on():
+            self._world.clock.at(now + TUNE_SECONDS, self._tune, (tuner, self._count))
+
+    def _goes_on(self) -> bool:
+        return self._world.requests.open > 0 or self._count < len(self._world.requests.ends)
 
     def _done(self, now: float, front: Front, requests: list[int]) -> None:
         """A stage is done with these."""

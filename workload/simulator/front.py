@@ -17,6 +17,9 @@ from policy.window import stage_window
 from workload.simulator.crew import Crew
 from workload.simulator.world import Batch, Sent, World
 
+# From the gate to a worker, with room to spare: so long before it is needed, the next batch is under way.
+LEAD_SECONDS = 0.2
+
 
 class Front:
     """One stage: gate, watch, crew. `spent`: of each request, seconds of a worker; `wasted_seconds`: of those that
@@ -50,12 +53,13 @@ class Front:
         self._shares = FairShares()
         self._gate = Gate(world.policy, Line("fcfs", self._shares))
         self._sight = self.watch.sight(0.0, (0.0, 0.0), 0)
+        self._window = 0
         self._came: dict[int, float] = {}
         self._outstanding = 0
 
     def admits(self, now: float, request: int) -> bool:
         """Whether it is let in at the door."""
-        return self._gate.policy.admits(self._look(now), self._deadline(request))
+        return self._gate.policy.admits(self._look(now, len(self._gate)), self._deadline(request))
 
     def arrive(self, now: float, request: int) -> None:
         """It waits at the gate."""
@@ -74,24 +78,18 @@ class Front:
 
     def dispatch(self, now: float) -> None:
         """Lets out as many as the workers can soon use."""
-        room = self._window() - self._outstanding
-        if room <= 0 or not len(self._gate):
-            return
-        sight = self._look(now)
-        taken = self._gate.take(room, sight, self._charge)
-        if taken.send:
-            self._send(now, [request for request, _ in taken.send], sight)
-        for request, _ in taken.dropped:
-            self._lose(now, request)
+        room = self._window - self._outstanding
+        if room > 0 and len(self._gate):
+            self._take(now, room)
 
     def tick(self, now: float, later: tuple[float, float]) -> None:
         """Looks at what has been seen of late, and drops what has lost hope. `later`: see `outlook`."""
-        self.watch.workers = self.crew.serving()
+        workers, size = self.crew.serving(), self.crew.size
+        self.watch.workers = workers
         self._sight = self.watch.sight(now, later, self._outstanding)
+        self._window = stage_window(workers, size, workers * self.watch.profile.throughput(size), LEAD_SECONDS)
         if len(self._gate):
-            for request, _ in self._gate.prune(self._look(now)):
-                self._lose(now, request)
-            self.dispatch(now)
+            self._take(now, max(0, self._window - self._outstanding))
 
     def order(self, now: float, size: int, workers: int, start_seconds: float) -> None:
         """The planner's: batches of this size, so many workers."""
@@ -110,13 +108,17 @@ class Front:
     def _deadline(self, request: int) -> float | None:
         return None if self._world.policy == "none" else self._world.requests.due(request)
 
-    def _window(self) -> int:
-        workers, size = self.crew.serving(), self.crew.size
-        return stage_window(workers, size, workers * self.watch.profile.throughput(size), self._world.hop)
+    def _take(self, now: float, room: int) -> None:
+        sight = self._look(now, 0)
+        taken = self._gate.take(room, sight, self._charge)
+        if taken.send:
+            self._send(now, [request for request, _ in taken.send], sight)
+        for request, _ in taken.dropped + self._gate.prune(sight):
+            self._lose(now, request)
 
-    def _look(self, now: float) -> Sight:
+    def _look(self, now: float, waiting: int) -> Sight:
         """What changes with each request, as it is now; the rest as it was at the last tick."""
-        return self._sight._replace(now=now, outstanding=self._outstanding, waiting=len(self._gate))
+        return self._sight._replace(now=now, outstanding=self._outstanding, waiting=waiting)
 
     def _charge(self, request: int) -> None:
         requests = self._world.requests

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from policy.slo.pipeline import Pipeline, PolicyName
-from policy.slo.planner import HOP_SECONDS, StagePlan
+from policy.slo.planner import HOP_SECONDS, Plan, StagePlan
 from workload.simulator.clock import Clock
 from workload.simulator.engine import Engine
 from workload.simulator.figures import Figures, figures
@@ -17,10 +17,11 @@ from workload.simulator.world import World
 
 
 class Simulation(NamedTuple):
-    """`requests`: what became of each."""
+    """`requests`: what became of each. `changes`: the planner's, each with its time in seconds."""
 
     figures: Figures
     requests: Requests
+    changes: list[tuple[float, Plan]]
 
 
 def simulate(
@@ -47,9 +48,8 @@ def simulate(
     requests = Requests(arrivals, pipeline.slo_seconds, _users(users, len(arrivals), chance))
     engine = Engine(pipeline, World(clock, requests, policy, hop, jitter, chance), plans, planner=planner)
     seconds = engine.run()
-    return Simulation(
-        figures(policy, engine.fronts.values(), requests, seconds=seconds, events=clock.events), requests
-    )
+    found = figures(policy, engine.fronts.values(), requests, seconds=seconds, events=clock.events)
+    return Simulation(found, requests, engine.changes)
 
 
 def _users(parts: Sequence[float], count: int, chance: random.Random) -> Sequence[int]:

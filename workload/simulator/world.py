@@ -15,9 +15,8 @@ Sent = tuple[int, float | None, float]
 
 
 class Batch(NamedTuple):
-    """It has ended. Of each request: seconds from the gate to the worker, and there until the batch began.
-
-    `seconds`: it took so long.
+    """It has ended. Of each request: seconds from the gate to the worker and on the way back, and at the worker until
+    the batch began. `seconds`: it took so long.
     """
 
     requests: list[int]
