@@ -54,6 +54,7 @@ PURE = [
     "coordinator/graph/way.py",
     "core/errors.py",
     "core/liveness.py",
+    "core/outputs.py",
     "policy/durations.py",
     "policy/fair.py",
     "policy/line.py",

@@ -17,10 +17,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from core.outputs import output_text
 from workload.door import Door, Lost, Trying
 from workload.errors import GatewayRefused, TaskFailed
 from workload.events import Event, Tally
-from workload.graph import Graph, description_of, text_of
+from workload.graph import Graph, description_of
 from workload.pipelines import PipelineCalls
 from workload.progress import Bar
 from workload.settings import DEFAULT_URL
@@ -200,7 +201,7 @@ class Task:
             if document is None:
                 return None  # of `for_each` over an empty list
             async with gate:
-                return text_of((await self._door.ask("GET", f"/v1/documents/{document}")).body)
+                return output_text((await self._door.ask("GET", f"/v1/documents/{document}")).body)
 
         texts = await asyncio.gather(*map(fetch, documents.values()))
         return _joined(dict(zip(documents, texts, strict=True)))

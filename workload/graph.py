@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
 ITEM = "${{ item }}"
 INDEX = "${{ index }}"
 
@@ -112,27 +110,6 @@ def description_of(written: Graph | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(nodes, list):
         return dict(written)
     return {**written, "nodes": [_written(node) for node in nodes]}
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-
-
-def text_of(response: bytes) -> str:
-    """A node's output, as references to it see it: the text of a chat completion, else the whole response."""
-    try:
-        choices = msgspec.json.decode(response, type=_Completion).choices
-    except msgspec.DecodeError:
-        choices = []
-    return (choices[0].message.content or "") if choices else response.decode()
 
 
 def _written(node: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from bus.operations import FIELDS, operation_of
 from coordinator.graph import references
 from coordinator.graph.references import BadReference, Place, Slot
 from coordinator.graph.specs import DescriptionRefused, NodeSpec
+from coordinator.texts import RIGHT, are_texts
 
 
 def with_nodes(
@@ -75,19 +77,34 @@ def _list_slots(spec: NodeSpec, place: Place) -> tuple[Slot, ...]:
 
 
 def _check_body(body: dict[str, Any], slots: tuple[Slot, ...], place: Place) -> None:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise DescriptionRefused((*place, "messages"), "messages must be a list with at least one message.")
+    operation = operation_of(body)
     whole = {slot.place for slot in slots if slot.only is not None}
+    if operation == "chat":
+        _check_messages(body.get("messages"), whole, place)
+    else:
+        _check_texts(body, FIELDS[operation], whole, place)
+    if (stream := body.get("stream")) is not None and stream is not False:
+        raise DescriptionRefused((*place, "stream"), "The answers of nodes are read whole: leave stream out.")
+    if not isinstance(body.get("model", ""), str):
+        raise DescriptionRefused((*place, "model"), "model must be a string; it may be left out.")
+
+
+def _check_messages(messages: Any, whole: set[Place], place: Place) -> None:
+    if not isinstance(messages, list) or not messages:
+        right = "messages must be a list with at least one message; other bodies have prompt or input."
+        raise DescriptionRefused((*place, "messages"), right)
     for number, message in enumerate(messages):
         if not isinstance(message, dict) and ("messages", number) not in whole:
             raise DescriptionRefused(
                 (*place, "messages", number), "A message must be an object, or one reference to an object."
             )
-    if (stream := body.get("stream")) is not None and stream is not False:
-        raise DescriptionRefused((*place, "stream"), "The answers of nodes are read whole: leave stream out.")
-    if not isinstance(body.get("model", ""), str):
-        raise DescriptionRefused((*place, "model"), "model must be a string; it may be left out.")
+
+
+def _check_texts(body: dict[str, Any], field: str, whole: set[Place], place: Place) -> None:
+    """What holds references to whole values is looked at when they are filled in."""
+    open_yet = any(each[0] == field and len(each) > 1 for each in whole)
+    if not open_yet and not are_texts(body[field]):
+        raise DescriptionRefused((*place, field), f"{field} {RIGHT}.")
 
 
 def _check_plain(slots: tuple[Slot, ...], place: Place) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bus.operations import FIELDS, operation_of
 from coordinator.graph.nodes import Node
-from coordinator.graph.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
+from coordinator.graph.outputs import Outputs, Unresolved, parsed, select, select_list
 from coordinator.graph.references import Reference, ReferenceFailed, Slot, fill, find, split
+from coordinator.texts import RIGHT, are_texts
+from core.outputs import output_text
 
 # Instances of one node; a longer list is refused by name.
 MAX_INSTANCES = 10_000
@@ -37,9 +40,7 @@ class Inputs:
         """The request body; its model is the node's unless it has one. Raises `ReferenceFailed`."""
         slots = self._body_slots(node)
         body = fill(node.spec.body, slots, lambda reference: self._value(node, reference, contents))
-        for number, message in enumerate(body["messages"]):
-            if not isinstance(message, dict):
-                raise ReferenceFailed(f"/messages/{number}", "a message must be an object")
+        _check(body)
         return {"model": node.spec.model, **body}
 
     def items(self, node: Node, contents: Mapping[int, str]) -> list[Any]:
@@ -94,6 +95,19 @@ class Inputs:
                 named = self._nodes[reference.name]
                 values = [_output(each, reference, contents) for each in _outputs_of(named)]
                 return Outputs(values) if named.is_list else values[0]
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    """What references have led to may have any form."""
+    operation = operation_of(body)
+    field = FIELDS[operation]
+    if operation != "chat":
+        if not are_texts(body[field]):
+            raise ReferenceFailed(f"/{field}", f"{field} {RIGHT}")
+        return
+    for number, message in enumerate(body[field]):
+        if not isinstance(message, dict):
+            raise ReferenceFailed(f"/{field}/{number}", "a message must be an object")
 
 
 def _outputs_of(named: Node) -> Sequence[Node]:

@@ -24,18 +24,6 @@ class Outputs(list[Any]):
     """The outputs of a `for_each` node's instances: in text they stand apart, where another list is JSON."""
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-
-
 class _Paths(JSONPathEnvironment):
     """RFC 9535 without its regular expressions: one that a stranger wrote could keep the whole coordinator busy."""
 
@@ -46,16 +34,6 @@ class _Paths(JSONPathEnvironment):
 
 
 _paths = _Paths(strict=True)
-_completion = msgspec.json.Decoder(_Completion)
-
-
-def output_text(response: str) -> str:
-    """The text of a chat completion's first choice ("" where it is null); of anything else, the whole."""
-    try:
-        choices = _completion.decode(response).choices
-    except (msgspec.DecodeError, RecursionError):
-        return response
-    return (choices[0].message.content or "") if choices else response
 
 
 @lru_cache(maxsize=4096)

@@ -18,7 +18,8 @@ Seconds = Annotated[float, _SECONDS]
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A node: a chat completion of `model`, once everything it depends on has completed.
+    """A node: a call of `model`, once everything it depends on has completed. Its `body` has `messages`, `prompt` or
+    `input`: a chat, a text completion or embeddings.
 
     `depends_on`: ids; `parse` adds those that the references of `body` and `for_each` name. `for_each`: a reference
     to a list; the node becomes one instance for each item. `retries`: how often a failed call is made again.

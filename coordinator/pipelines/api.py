@@ -16,7 +16,6 @@ from starlette.routing import Route
 
 from coordinator.graph.description import encode
 from coordinator.graph.graph import Graph
-from coordinator.graph.outputs import output_text
 from coordinator.openai import RequestRefused
 from coordinator.pipelines.pipelines import Pipelines
 from coordinator.pipelines.template import Template, read_asked, read_pipeline
@@ -28,6 +27,7 @@ from coordinator.tasks.refusals import invalid, model_in_use, not_found, unreach
 from coordinator.tasks.submission import Submission
 from coordinator.tasks.views import DOCUMENT
 from core.errors import ModelInUse, NotFound
+from core.outputs import output_text
 from policy.slo.pipeline import Pipeline
 from store import Store, TaskState
 

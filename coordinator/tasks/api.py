@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from coordinator.graph.description import Description, decode, encode, revise
-from coordinator.graph.outputs import output_text
 from coordinator.models import Models
 from coordinator.tasks import refusals
 from coordinator.tasks.apart import apart
@@ -25,6 +24,7 @@ from coordinator.tasks.stopping import Stopping
 from coordinator.tasks.submission import read_submission
 from coordinator.tasks.views import TASK, etag, node_object, task_object
 from core.errors import NotFound, StaleEpoch, TaskClosed
+from core.outputs import output_text
 from store import Store
 
 LARGEST_PAGE = 100

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coordinator.graph.description import Description, parse
-from workload.graph import INDEX, ITEM, Graph, description_of, item, literal, text_of
+from workload.graph import INDEX, ITEM, Graph, description_of, item, literal
 
 
 def taken(written: Graph | dict[str, Any]) -> Description:
@@ -56,20 +56,6 @@ def test_a_node_in_a_file_may_have_a_prompt_in_place_of_messages() -> None:
 @pytest.mark.parametrize("wrong", [{}, {"nodes": 5}, {"nodes": [5]}, {"nodes": [{"prompt": "x", "body": 5}]}])
 def test_what_is_wrong_is_left_for_the_gateway_to_refuse(wrong: dict[str, Any]) -> None:
     assert description_of(wrong) == wrong
-
-
-@pytest.mark.parametrize(
-    ("response", "text"),
-    [
-        (b'{"choices": [{"message": {"content": "Hello."}}]}', "Hello."),
-        (b'{"choices": [{"message": {"content": null}}]}', ""),
-        (b'{"choices": []}', '{"choices": []}'),
-        (b'{"data": [1.5]}', '{"data": [1.5]}'),
-        ("no JSON, å".encode(), "no JSON, å"),
-    ],
-)
-def test_an_output_is_the_text_of_a_completion_else_the_whole(response: bytes, text: str) -> None:
-    assert text_of(response) == text
 
 
 def body(content: str) -> dict[str, Any]:

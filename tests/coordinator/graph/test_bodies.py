@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from coordinator.graph.references import ReferenceFailed
@@ -64,3 +66,36 @@ def test_a_node_without_a_response_has_no_output() -> None:
     assert made.documents("b") == []
     with pytest.raises(ReferenceFailed, match="'a' has no response"):
         made.body("b", {})
+
+
+@pytest.mark.parametrize("field", ["prompt", "input"])
+def test_texts_are_made_of_outputs(field: str) -> None:
+    spec = node("b")
+    spec["body"] = {field: ["Say ${{ a }}", "${{ document:9 }}"]}
+    made = graph(node("a"), spec)
+    made.settle("a", result(document=1))
+    assert made.body("b", {1: answer("hi"), 9: "x"}) == {"model": "m", field: ["Say hi", "x"]}
+
+
+@pytest.mark.parametrize("field", ["prompt", "input"])
+@pytest.mark.parametrize(("output", "right"), [("[1, 2]", True), ('["a", "b"]', True), ("[]", False), ("{}", False)])
+def test_what_a_reference_leads_to_must_be_texts(field: str, output: str, right: bool) -> None:
+    spec = node("b")
+    spec["body"] = {field: "${{ a $ }}"}
+    made = graph(node("a"), spec)
+    made.settle("a", result(document=1))
+    if right:
+        assert made.body("b", {1: answer(output)})[field] == json.loads(output)
+        return
+    with pytest.raises(ReferenceFailed) as failed:
+        made.body("b", {1: answer(output)})
+    assert failed.value.pointer == f"/{field}"
+
+
+def test_a_vector_may_go_on_as_what_it_is() -> None:
+    spec = node("b")
+    spec["body"] = {"messages": [{"role": "user", "content": "${{ a }}"}], "vector": "${{ a $ }}"}
+    made = graph(node("a"), spec)
+    made.settle("a", result(document=1))
+    body = made.body("b", {1: '{"data": [{"index": 0, "embedding": [0.5, 1.0]}]}'})
+    assert (body["messages"][0]["content"], body["vector"]) == ("[0.5, 1.0]", [0.5, 1.0])

@@ -68,6 +68,26 @@ def test_messages_may_be_taken_from_an_earlier_answer() -> None:
     assert parsed(node("a"), node("b", body={"messages": messages})).nodes[1].depends_on == ["a"]
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        "",
+        "x",
+        "${{ a }}",
+        ["x", "a ${{ a }}"],
+        ["${{ a $ }}", [1]],
+        [1, "${{ a $[0] }}"],
+        [["${{ a $[0] }}"]],
+        [[1], [2]],
+    ],
+)
+@pytest.mark.parametrize("field", ["prompt", "input"])
+def test_a_body_may_have_texts_in_place_of_messages(field: str, texts: Any) -> None:
+    description = parsed(node("a"), node("b", body={field: texts}))
+    assert description.nodes[1].body == {field: texts}
+    assert description.nodes[1].depends_on == (["a"] if "${{ a" in json.dumps(texts) else [])
+
+
 def test_a_model_in_the_body_stays() -> None:
     assert parsed(body(model="other", stream=False)).nodes[0].body["model"] == "other"
 
@@ -141,6 +161,12 @@ WRONG = [
     (task(body(messages="${{ b }}"), node("b")), "/nodes/0/body/messages"),
     (task(body(messages=[{}, SECRET])), "/nodes/0/body/messages/1"),
     (task(body(messages=["x ${{ b }}"]), node("b")), "/nodes/0/body/messages/0"),
+    (task(node(body={"prompt": None})), "/nodes/0/body/prompt"),
+    (task(node(body={"input": []})), "/nodes/0/body/input"),
+    (task(node(body={"input": {"SECRET": 1}})), "/nodes/0/body/input"),
+    (task(node(body={"input": ["a", 1]})), "/nodes/0/body/input"),
+    (task(node(body={"input": ["x ${{ b }}", 1]}), node("b")), "/nodes/0/body/input"),
+    (task(node(body={"prompt": "x", "stream": True})), "/nodes/0/body/stream"),
     (task(body(stream=True)), "/nodes/0/body/stream"),
     (task(body(stream=0)), "/nodes/0/body/stream"),
     (task(body(stream="${{ b }}"), node("b")), "/nodes/0/body/stream"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.graph.outputs import Outputs, Unresolved, output_text, parsed, select, select_list
+from coordinator.graph.outputs import Outputs, Unresolved, parsed, select, select_list
 from coordinator.graph.references import (
     MAX_DEPTH,
     BadReference,
@@ -168,27 +168,6 @@ def test_what_cannot_be_filled_in_is_told_with_its_place_alone() -> None:
 def test_a_pointer_is_that_of_rfc_6901() -> None:
     assert pointer(()) == ""
     assert pointer(("", "a/b", "m~n", 0)) == "//a~1b/m~0n/0"
-
-
-def completion(content: Any) -> str:
-    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}], "usage": {}})
-
-
-@pytest.mark.parametrize(
-    ("response", "text"),
-    [
-        (completion("hello"), "hello"),
-        (completion(None), ""),
-        (completion(""), ""),
-        ('{"choices": [{"message": {"tool_calls": []}}]}', ""),
-        ('{"choices": []}', '{"choices": []}'),
-        (completion([{"type": "text"}]), completion([{"type": "text"}])),
-        ("not JSON", "not JSON"),
-        pytest.param("[" * 5000 + "]" * 5000, "[" * 5000 + "]" * 5000, id="deep"),
-    ],
-)
-def test_the_text_of_a_response(response: str, text: str) -> None:
-    assert output_text(response) == text
 
 
 DATA = {"a": [{"n": 1}, {"n": 2}], "one": [{"n": 3}], "s": "[1]", "z": None, "é": {"]": 9}}
