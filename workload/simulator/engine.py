@@ -70,7 +70,8 @@ class Engine:
 
     def _tune(self, now: float, state: tuple[Tuner, int]) -> None:
         tuner, seen = state
-        tuner.offered(now, self._count - seen)
+        for arrived_at in self._world.requests.arrived_at[seen : self._count]:
+            tuner.offered(arrived_at, 1)
         if self._world.requests.open:
             tuner.busy(now)
         plan = tuner.due(now)
