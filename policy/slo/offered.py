@@ -3,51 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 
 BUCKET_SECONDS = 0.1
 # The lengths of the windows over which a rate is looked at.
 WINDOW_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+# So many buckets hold all that is looked at.
+BUCKETS = round(WINDOW_SECONDS[-1] / BUCKET_SECONDS)
 # So many standard deviations of a random count are taken for chance: a short window alone makes no rate.
 CHANCE = 1.0
 
 
 class Offered:
-    """Of one pipeline. Times are of one clock, and never go back by more than a bucket."""
+    """To one pipeline. Times are of one clock; counts may come late."""
 
     def __init__(self) -> None:
-        self._buckets: deque[list[int]] = deque()  # number of the bucket, count
+        self._counts: dict[int, int] = {}  # by number of the bucket
         self.last: float | None = None
 
-    def add(self, now: float, count: int) -> None:
-        """So many have come."""
+    def add(self, at: float, count: int) -> None:
+        """So many came then."""
         if not count:
             return
-        number = int(now // BUCKET_SECONDS)
-        if self._buckets and self._buckets[-1][0] >= number:
-            self._buckets[-1][1] += count
-        else:
-            self._buckets.append([number, count])
-        self.last = now
-        self._forget(number)
+        number = _number(at)
+        self._counts[number] = self._counts.get(number, 0) + count
+        self.last = at if self.last is None else max(at, self.last)
+        if len(self._counts) > 2 * BUCKETS:
+            newest = _number(self.last)
+            self._counts = {each: n for each, n in self._counts.items() if each > newest - BUCKETS}
 
     def rate(self, now: float) -> float:
-        """Requests a second: the highest that a window up to now tells, each less what may be chance."""
-        number = int(now // BUCKET_SECONDS)
-        self._forget(number)
-        highest, count = 0.0, 0
-        left = list(self._buckets)
+        """Requests a second: the highest that a window up to now tells, less what may be chance in a short one."""
+        number, highest, count, seen = _number(now), 0.0, 0, 0
         for seconds in WINDOW_SECONDS:
-            since = number - round(seconds / BUCKET_SECONDS)
-            while left and left[-1][0] > since:
-                count += left.pop()[1]
+            length = round(seconds / BUCKET_SECONDS)
+            count += sum(self._counts.get(number - back, 0) for back in range(seen, length))
+            seen = length
             highest = max(highest, _sure(count) / seconds)
-        return highest
+        return max(highest, count / WINDOW_SECONDS[-1])
 
-    def _forget(self, number: int) -> None:
-        since = number - round(WINDOW_SECONDS[-1] / BUCKET_SECONDS)
-        while self._buckets and self._buckets[0][0] <= since:
-            self._buckets.popleft()
+
+def _number(at: float) -> int:
+    return int(at / BUCKET_SECONDS)
 
 
 def _sure(count: int) -> float:

@@ -30,7 +30,7 @@ FALL = 1.25
 
 
 class Tuner:
-    """One pipeline's. `plan`: the one in force. All times are of one clock.
+    """One pipeline's. `plan`: the one in force; before `due` was asked that of no load. All times are of one clock.
 
     `seen`: what is known of its load already, where the pipeline's description has changed.
     """
@@ -39,7 +39,6 @@ class Tuner:
         start = max(stage.start_seconds for stage in pipeline.stages)
         self.pipeline = pipeline
         self.seen = seen or Offered()
-        self.plan: Plan | None = None
         self._hop = hop
         self._hold = max(HOLD_SECONDS, HOLD_STARTS * start)
         self._idle = max(IDLE_SECONDS, IDLE_STARTS * start)
@@ -47,6 +46,8 @@ class Tuner:
         self._changed_at = -math.inf
         self._peaks: deque[tuple[float, float]] = deque()  # time, rate: falling, so that the first is the peak
         self._plans: dict[float, Plan] = {}
+        self._told = False
+        self.plan = self._planned(0.0)
 
     def offered(self, now: float, count: int) -> None:
         """So many requests have come, whatever became of them."""
@@ -65,24 +66,20 @@ class Tuner:
 
     def due(self, now: float) -> Plan | None:
         """The new plan where it changes: ask it each second or so. The first time always."""
-        wanted = self._planned(self._peak(now))
-        if self.plan is None:
-            return self._change(wanted, now)
-        if wanted.rate > self.plan.rate:
-            # Whatever the higher rate could do without stays for a while, too.
-            return self._changed(_with_at_least(wanted, self.plan), now)
-        fallen = wanted.rate == self.plan.rate or wanted.rate * FALL <= self.plan.rate
-        return self._changed(wanted, now) if fallen and now - self._changed_at >= self._hold else None
-
-    def _changed(self, wanted: Plan, now: float) -> Plan | None:
-        if self.plan is not None and wanted.stages == self.plan.stages and wanted.feasible == self.plan.feasible:
-            self.plan = wanted
+        before, self.plan = self.plan, self._next(now)
+        told, self._told = self._told, True
+        if told and (before.stages, before.feasible) == (self.plan.stages, self.plan.feasible):
             return None
-        return self._change(wanted, now)
+        self._changed_at = now if told else -math.inf
+        return self.plan
 
-    def _change(self, wanted: Plan, now: float) -> Plan:
-        self.plan, self._changed_at = wanted, now
-        return wanted
+    def _next(self, now: float) -> Plan:
+        wanted = self._planned(self._peak(now))
+        if wanted.rate > self.plan.rate:
+            # What the higher rate could do without stays for a while, too.
+            return _with_at_least(wanted, self.plan)
+        fallen = wanted.rate == self.plan.rate or wanted.rate * FALL <= self.plan.rate
+        return wanted if fallen and now - self._changed_at >= self._hold else self.plan
 
     def _peak(self, now: float) -> float:
         """The highest rate of late."""

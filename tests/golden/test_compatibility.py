@@ -20,6 +20,7 @@ from bus.messages import (
     decode_request,
     encode,
 )
+from bus.scaling import decode_scaling
 from core.errors import BadMessage
 from tools import schema
 
@@ -31,6 +32,8 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "reply-frames": decode_frames,
     "control": decode_control,
     "notice": decode_notice,
+    "frontend-information": decode_scaling,
+    "order": decode_scaling,
     "endpoint-reply": msgspec.json.Decoder(EndpointReply).decode,
     "endpoint-chunk": msgspec.json.Decoder(EndpointChunk).decode,
 }
