@@ -45,3 +45,14 @@ def numbers(text: str, option: str, *, most: int = MOST) -> list[int]:
     if not all(1 <= each <= most for each in found):
         raise typer.BadParameter(f"numbers from 1 to {most:,}, separated by commas", param_hint=option)
     return found
+
+
+def decimals(text: str, option: str) -> list[float]:
+    """Numbers above 0 that `option` names, separated by commas. Raises `typer.BadParameter`."""
+    try:
+        found = [float(each) for each in text.split(",")]
+    except ValueError:
+        found = [0.0]
+    if not all(0 < each <= MOST for each in found):
+        raise typer.BadParameter(f"numbers above 0, at most {MOST:,}, separated by commas", param_hint=option)
+    return found
