@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from workload.pipeline_report import FATES
 from workload.snapshot import Snapshot
 
 # Where it is no terminal.
@@ -58,12 +59,12 @@ def _view(title: str, now: Snapshot) -> Group:
     figures = Table.grid(padding=(0, 3))
     late = now.latency
     figures.add_row("offered", f"{now.offered:,}", f"{now.offered_per_second:.1f}/s", f"{now.open:,} open")
-    figures.add_row("ended", _ended(now))
     figures.add_row("goodput", _percent(now.goodput_so_far), f"{_percent(now.goodput)} of late")
     if late is not None:
         figures.add_row("latency", f"p50 {late.p50:.3f} s", f"p90 {late.p90:.3f} s", f"p99 {late.p99:.3f} s")
     head = Text(f"{title}   {now.seconds:.0f} s", style="bold")
-    return Group(head, figures, _stages(now)) if now.stages else Group(head, figures)
+    parts = (head, Text(_ended(now)), figures)
+    return Group(*parts, _stages(now)) if now.stages else Group(*parts)
 
 
 def _stages(now: Snapshot) -> Table:
@@ -78,7 +79,9 @@ def _stages(now: Snapshot) -> Table:
 
 
 def _ended(now: Snapshot) -> str:
-    return ", ".join(f"{count:,} {end.replace('_', ' ')}" for end, count in now.ended.items()) or "none ended"
+    return (
+        ", ".join(f"{now.ended[end]:,} {end.replace('_', ' ')}" for end in FATES if end in now.ended) or "none ended"
+    )
 
 
 def _percent(part: float | None) -> str:

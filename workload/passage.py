@@ -39,10 +39,11 @@ class Passage(msgspec.Struct, frozen=True):
 
     @property
     def dropped_at(self) -> str | None:
-        """The stage where it was dropped, or its deadline passed; None where neither happened."""
+        """The stage where it was dropped, or was when its deadline passed; None where neither happened."""
         if self.status != "expired":
             return None
-        return next((node.id for node in self.nodes if node.status == "expired"), None)
+        left = [node for node in self.nodes if node.status != "completed"]
+        return next((node.id for node in left if node.status == "expired"), left[0].id if left else "")
 
 
 _passage = msgspec.json.Decoder(Passage)

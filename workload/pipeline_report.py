@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ DOOR = "door"
 UNREACHABLE = "deadline_unreachable"
 
 Fate = Literal["on_time", "late", "dropped", "failed"]
+FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 class StageReport(msgspec.Struct, frozen=True):

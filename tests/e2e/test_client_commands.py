@@ -12,11 +12,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.e2e.commanding import SECONDS, agentos, start
 from tests.fixtures.fleet import ROOT, Fleet, Site, until
 from workload.client import Client
 
@@ -26,7 +27,6 @@ pytestmark = [
     # They speak HTTP: the broker is nothing to them.
     pytest.mark.parametrize("site", ["postgres"], indirect=True, scope="module"),
 ]
-SECONDS = 90
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,39 +35,6 @@ async def fleet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
     with Fleet(site, directory) as fleet:
         await fleet.start(fleet.coordinator(), fleet.worker())
         yield fleet
-
-
-class Said(NamedTuple):
-    """What a command has said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its last line."""
-        return json.loads(self.out.splitlines()[-1])
-
-
-async def start(fleet: Fleet, *arguments: object, err: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "agentos", *map(str, arguments)),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "AGENTOS_URL": fleet.url, "TERM": "xterm", "COLUMNS": "120"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=err,
-    )
-
-
-async def agentos(fleet: Fleet, *arguments: object, input: str = "") -> Said:
-    process = await start(fleet, *arguments)
-    async with asyncio.timeout(SECONDS):
-        out, err = await process.communicate(input.encode())
-    assert process.returncode is not None
-    return Said(process.returncode, out.decode(), err.decode())
 
 
 def graph(fleet: Fleet, **fields: Any) -> str:
