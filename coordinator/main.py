@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 from bus.connect import connect
 from bus.messages import decode_frames
@@ -20,6 +21,7 @@ from coordinator.completion import Completions
 from coordinator.folder import Folder
 from coordinator.gateway import gateway_app
 from coordinator.models import Models
+from coordinator.planning.service import Planner
 from coordinator.relay import Relay
 from coordinator.service import TaskService
 from coordinator.settings import CoordinatorSettings
@@ -65,88 +67,115 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
         )
         stack.push_async_callback(bus.close)
         traces = Traces(tracing, "pulsar" if settings.pulsar_url else "postgresql")
-        await _serve(settings, stop, store, bus, listener, watch, traces)
+        await Coordinator(settings, store, bus, watch, traces).serve(listener, stop)
 
 
-async def _serve(
-    settings: CoordinatorSettings,
-    stop: Stop,
-    store: Store,
-    bus: Bus,
-    listener: socket.socket,
-    watch: LoopWatch,
-    traces: Traces,
-) -> None:
-    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    waiters = Waiters()
-    models = Models(bus, store, lambda model: waiters.end_all(Ending.UNAVAILABLE, model))
-    relay = Relay(bus, store, name, settings.res_topic_name, traces)
-    tasks = TaskService(
-        settings,
-        process=name,
-        store=store,
-        bus=bus,
-        relay=relay,
-        models=models,
-        traces=traces,
-        offered=lambda _: None,
-    )
-    folder = Folder(
-        bus,
-        store,
-        settings.res_topic_name,
-        on_answer=waiters.take_folded,
-        on_settled=tasks.settled,
-        traces=traces,
-    )
-    channel = reply_channel(name)
+class Coordinator:
+    """All parts of one, put together."""
 
-    async def ready() -> None:
-        await store.check()
-        await bus.check()
+    def __init__(
+        self, settings: CoordinatorSettings, store: Store, bus: Bus, watch: LoopWatch, traces: Traces
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._bus = bus
+        self._watch = watch
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._waiters = Waiters()
+        self._models = Models(bus, store, lambda model: self._waiters.end_all(Ending.UNAVAILABLE, model))
+        self._relay = Relay(bus, store, self._name, settings.res_topic_name, traces)
+        self._tasks = TaskService(
+            settings,
+            process=self._name,
+            store=store,
+            bus=bus,
+            relay=self._relay,
+            models=self._models,
+            traces=traces,
+            offered=lambda pipeline: self._planner.offered(pipeline),
+        )
+        self._planner = Planner(
+            bus,
+            name=self._tasks.owner,
+            peers=self._tasks.peers,
+            pipelines=self._tasks.pipelines.registry.pipelines,
+            waiting=self._tasks.pipelines.waiting,
+            acts=settings.planner == "on",
+        )
+        self._folder = Folder(
+            bus,
+            store,
+            settings.res_topic_name,
+            on_answer=self._waiters.take_folded,
+            on_settled=self._tasks.settled,
+            traces=traces,
+        )
+        self._completions = Completions(
+            settings=settings,
+            bus=bus,
+            store=store,
+            relay=self._relay,
+            waiters=self._waiters,
+            models=self._models,
+            reply_channel=reply_channel(self._name),
+            traces=traces,
+        )
 
-    completions = Completions(
-        settings=settings,
-        bus=bus,
-        store=store,
-        relay=relay,
-        waiters=waiters,
-        models=models,
-        reply_channel=channel,
-        traces=traces,
-    )
-    # Before anything can be published: a result without a subscription would be lost.
-    await bus.ensure_subscription(settings.res_topic_name, FOLD_SUBSCRIPTION)
-    replies = await bus.listen(channel, lambda payload: _take_frames(waiters, payload))
-    notices = await models.start()
-    expect = partial(watch.liveness.expect, silence=SILENCE_SECONDS)
-    async with tasks.joined(), asyncio.TaskGroup() as group:
-        sides = [
-            group.create_task(folder.run(), name="fold"),
-            group.create_task(relay.sweep(expect("the sweep of the outbox")), name="sweep"),
-            group.create_task(models.remember(expect("the memory of models")), name="models"),
-            group.create_task(_look_for_answers(store, waiters, expect("the look for answers")), name="answers"),
-            group.create_task(watch_bus(bus, expect("the connection to the broker")), name="watch of the bus"),
-            group.create_task(
-                _watch_fold(bus, settings.res_topic_name, folder, watch.liveness), name="watch of the fold"
+    async def serve(self, listener: socket.socket, stop: Stop) -> None:
+        """Until `stop`. Raises what a part of it has raised."""
+        # Before anything can be published: a result without a subscription would be lost.
+        await self._bus.ensure_subscription(self._settings.res_topic_name, FOLD_SUBSCRIPTION)
+        replies = await self._bus.listen(reply_channel(self._name), self._take_frames)
+        notices = await self._models.start()
+        async with self._tasks.joined(), self._planner.listening(), asyncio.TaskGroup() as group:
+            sides = [group.create_task(side, name=name) for name, side in self._sides().items()]
+            await self._answer(listener, stop, group)
+            await self._relay.drain()
+            for side in sides:
+                side.cancel()
+        await replies.close()
+        await notices.close()
+
+    def _sides(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs all the time, by name."""
+        expect = partial(self._watch.liveness.expect, silence=SILENCE_SECONDS)
+        return {
+            "fold": self._folder.run(),
+            "sweep": self._relay.sweep(expect("the sweep of the outbox")),
+            "models": self._models.remember(expect("the memory of models")),
+            "answers": _look_for_answers(self._store, self._waiters, expect("the look for answers")),
+            "watch of the bus": watch_bus(self._bus, expect("the connection to the broker")),
+            "watch of the fold": _watch_fold(
+                self._bus, self._settings.res_topic_name, self._folder, self._watch.liveness
             ),
-            *(group.create_task(side, name=side_name) for side_name, side in tasks.sides(expect).items()),
-        ]
-        app = gateway_app(completions, models, tasks.routes(), ready, watch)
-        async with http.serving(app, listener, grace=settings.grace_seconds):
+            **self._tasks.sides(expect),
+            **self._planner.sides(expect),
+        }
+
+    async def _answer(self, listener: socket.socket, stop: Stop, group: asyncio.TaskGroup) -> None:
+        """Serves HTTP until `stop`, and then for as long as open requests may take."""
+        grace, waiters = self._settings.grace_seconds, self._waiters
+        app = gateway_app(self._completions, self._models, self._tasks.routes(), self._ready, self._watch)
+        async with http.serving(app, listener, grace=grace):
             host, port = listener.getsockname()[:2]
-            logger.info("coordinator %s; gateway on http://%s:%d/v1", name, host, port)
+            logger.info("coordinator %s; gateway on http://%s:%d/v1", self._name, host, port)
             await stop.asked.wait()
-            tasks.end_streams()
-            timer = asyncio.get_running_loop().call_later(
-                settings.grace_seconds * 0.9, waiters.end_all, Ending.STOPPING
-            )
+            self._tasks.end_streams()
+            timer = asyncio.get_running_loop().call_later(grace * 0.9, waiters.end_all, Ending.STOPPING)
             hurry = group.create_task(_hurry(stop, waiters))
         timer.cancel()
-        await relay.drain()
-        _cancel([*sides, hurry])
-    await replies.close()
-    await notices.close()
+        hurry.cancel()
+
+    async def _ready(self) -> None:
+        await self._store.check()
+        await self._bus.check()
+
+    def _take_frames(self, payload: bytes) -> None:
+        try:
+            for frame in decode_frames(payload):
+                self._waiters.take_frame(frame)
+        except BadMessage as error:
+            logger.warning("on the reply channel: %s", error)
 
 
 async def _hurry(stop: Stop, waiters: Waiters) -> None:
@@ -181,16 +210,3 @@ async def _look_for_answers(store: Store, waiters: Waiters, beat: Beat) -> None:
             continue
         for task_id, answer in answers.items():
             waiters.take_found(task_id, answer)
-
-
-def _take_frames(waiters: Waiters, payload: bytes) -> None:
-    try:
-        for frame in decode_frames(payload):
-            waiters.take_frame(frame)
-    except BadMessage as error:
-        logger.warning("on the reply channel: %s", error)
-
-
-def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()

@@ -99,6 +99,14 @@ class TaskService:
         self._users = UserApi(store)
         OWNED.set_function(lambda: len(board))
 
+    def owner(self) -> str:
+        """The name under which this coordinator owns tasks now."""
+        return self._ownership.name
+
+    def peers(self) -> list[str]:
+        """The names of all coordinators that live, this one's included."""
+        return [peer.name for peer in self._ownership.peers]
+
     def routes(self) -> list[Route]:
         """Under `/v1`."""
         apis = (self._api, self._pipeline_api, self._documents, self._users)

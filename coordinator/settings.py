@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -30,6 +30,10 @@ class CoordinatorSettings(Settings):
     region: str = Field(default="default", min_length=1, description="Tasks go to other regions last.")
     dispatch_order: Order = Field(
         default="srtf", description="Which task of a user goes first: fcfs, srtf (least remaining work), deadline."
+    )
+    planner: Literal["on", "off"] = Field(
+        default="on",
+        description="Plans batches and workers of pipelines, and orders them; off: they stay as they are.",
     )
     prices: str = Field(
         default="",

@@ -47,6 +47,13 @@ class Pipelines:
             how = self._figures[request.name].end(request, graph, time.time() - came_at)
             pipeline_ended(request.name, how)
 
+    def waiting(self) -> dict[str, dict[str, int]]:
+        """The requests that are there and not done, by pipeline and stage."""
+        return {
+            name: {stage: len(desk) + desk.outstanding for stage, desk in self.desks.of(pipeline).items()}
+            for name, pipeline in self.registry.pipelines().items()
+        }
+
     def told(self, pipeline: Pipeline) -> dict[str, Any]:
         """The figures of a pipeline."""
         return self._figures[pipeline.name].told(self.desks.of(pipeline), time.time())
