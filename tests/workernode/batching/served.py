@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ class Served:
 
 def answer_to(name: str) -> Answer:
     """An answer that tells whose it is."""
-    return Answer(name.encode(), Usage(1, 2, 3), estimated=False, first_token_at=None)
+    return Answer(json.dumps({"of": name}).encode(), Usage(1, 2, 3), estimated=False, first_token_at=None)
 
 
 class Asked:

@@ -36,7 +36,7 @@ async def test_one_batch_after_another_each_as_large_as_may_be() -> None:
     assert backend.work[1] == ["r4", "r5"]
     backend.finish(1)
     async with asyncio.timeout(PATIENCE):
-        assert [(await task).response for task in tasks] == [f"r{number}".encode() for number in range(6)]
+        assert [await task for task in tasks] == [answer_to(f"r{number}") for number in range(6)]
     assert [ask.calls[f"r{number}"].progress.batch_size for number in (0, 5)] == [4, 2]
 
 
@@ -78,7 +78,7 @@ async def test_one_failure_is_one_requests() -> None:
     await backend.begun(1)
     failure = CallFailed(lost(Loss.CALL_TIME))
     backend.finish(0, [answer_to("good"), failure])
-    assert (await good).response == b"good"
+    assert (await good) == answer_to("good")
     with pytest.raises(CallFailed):
         await bad
 
@@ -126,7 +126,7 @@ async def test_a_cancelled_one_of_a_batch_leaves_the_others_and_is_billed() -> N
     backend.finish()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert (await other).response == b"other"
+    assert (await other) == answer_to("other")
     assert ask.calls["gone"].progress.usage() == Usage(1, 2, 3)
     assert backend.cut_off == []
 
