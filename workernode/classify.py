@@ -18,7 +18,8 @@ from workernode.limits.headers import wait_asked_for
 _QUOTA = re.compile(r"insufficient_(quota|balance|credits|funds)|billing|spend")
 _OVERLOADED = re.compile(r"slow_down|overloaded")
 # More tokens than the limit has in a minute: it would be refused again and again, and pause the node each time.
-_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
+# llama.cpp calls a text to embed that is beyond its context a fault of its own.
+_TOO_LARGE = re.compile(r"request too large|too large to process", re.IGNORECASE)
 _SECRET = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][\w*.-]{8,}", re.IGNORECASE)
 
 
@@ -55,7 +56,10 @@ class Loss(enum.Enum):
 class Refusal(enum.Enum):
     """The classes of error answers, each with the statuses and codes that belong to it."""
 
-    REQUEST = '400, 404, 413, 422 and others of 4xx: the request\'s own fault; 429 "Request too large"; 501'
+    REQUEST = (
+        '400, 404, 413, 422 and others of 4xx: the request\'s own fault; 429 "Request too large"; '
+        '500 "too large to process"; 501'
+    )
     QUOTA = "402; 4xx with insufficient_quota or the like, billing, spend"
     KEY = "401"
     RIGHTS = "403"
@@ -193,7 +197,7 @@ def refused(
         return lost(Loss.NOT_AN_ANSWER)
     words = f"{error.get('code')} {error.get('type')}".lower() if error else ""
     kind = _of_the_node(status, words, error is not None) or _of_the_call(status, words, headers)
-    if kind is Refusal.RATE and error and _TOO_LARGE.search(str(error.get("message"))):
+    if kind in (Refusal.RATE, Refusal.BROKEN) and error and _TOO_LARGE.search(str(error.get("message"))):
         kind = Refusal.REQUEST
     rule = REFUSALS[kind]
     return Verdict(

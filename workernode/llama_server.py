@@ -11,6 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
+# Tokens of a text to embed, which must fit into one batch; the model's context bounds it as well.
+LONGEST_TEXT = 8192
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serves on 127.0.0.1. Exit code: 0 at the end of the input or after SIGTERM, 1 if there is nothing to serve."""
@@ -27,6 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     params.n_parallel = options.parallel
     for threads in (params.cpuparams, params.cpuparams_batch):
         threads.n_threads = options.threads
+    if options.pooling:
+        params.embedding = True
+        params.n_batch = params.n_ubatch = LONGEST_TEXT
+        if options.pooling != "model":
+            params.pooling_type = getattr(
+                xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"
+            )
     params.kv_unified = True  # slots share the context: one long request may use all of it
     params.model_alias = {options.alias}  # else answers would tell the file's place
     params.cors_origins = "null"  # no web page is its client
@@ -51,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alias", default="local", help="the model's name in answers")
     parser.add_argument("--threads", type=int, default=-1, help="default: one for each CPU")
     parser.add_argument("--parallel", type=int, default=1, help="requests at once")
+    parser.add_argument(
+        "--pooling",
+        choices=["", "model", "mean", "cls", "last"],
+        default="",
+        help="serve embeddings as well: how the tokens of a text become one vector (model: as its file says)",
+    )
     return parser
 
 

@@ -30,10 +30,10 @@ LAST_LINES = 15
 _GGUF = b"GGUF"
 
 
-def command(file: Path, *, port: int, parallel: int, threads: int, alias: str) -> list[str]:
+def command(file: Path, *, port: int, parallel: int, threads: int, alias: str, pooling: str = "") -> list[str]:
     """The command line that serves `file`, a GGUF file, a llamafile or another llama.cpp server.
 
-    Raises `ConfigurationError` if it is none of them.
+    `pooling`: see `llama_server`. Raises `ConfigurationError` if it is none of them.
     """
     try:
         with file.open("rb") as content:
@@ -42,12 +42,22 @@ def command(file: Path, *, port: int, parallel: int, threads: int, alias: str) -
         raise ConfigurationError(f"AGENTOS_MODEL_FILE: {file}: {error.strerror}") from error
     address = ["--port", str(port), "--parallel", str(parallel), "--threads", str(threads), "--alias", alias]
     if is_model:
-        return [*_program(llama_server.__file__), "--model", str(file), *address]
+        embedding = ["--pooling", pooling] if pooling else []
+        return [*_program(llama_server.__file__), "--model", str(file), *address, *embedding]
     if not os.access(file, os.X_OK):
         raise ConfigurationError(f"AGENTOS_MODEL_FILE: {file}: is neither a GGUF file nor executable (chmod +x?)")
     llamafile = ["--server", "--nobrowser"] if "llamafile" in file.name.lower() else []
     start = [*_program(lifeline.__file__), str(os.getpid()), str(file.absolute())]
-    return [*start, *llamafile, "--host", "127.0.0.1", *address]
+    return [*start, *llamafile, "--host", "127.0.0.1", *address, *_embedding(pooling)]
+
+
+def _embedding(pooling: str) -> list[str]:
+    """The options of llama.cpp's own server for what `llama_server` does."""
+    if not pooling:
+        return []
+    longest = str(llama_server.LONGEST_TEXT)
+    options = ["--embedding", "--batch-size", longest, "--ubatch-size", longest]
+    return options if pooling == "model" else [*options, "--pooling", pooling]
 
 
 def _program(file: str) -> list[str]:
@@ -58,11 +68,11 @@ def _program(file: str) -> list[str]:
 class ModelProcess:
     """One run of a model's server on a port of its own. Its log goes to ours, at debug."""
 
-    def __init__(self, file: Path, *, parallel: int, threads: int, alias: str) -> None:
+    def __init__(self, file: Path, *, parallel: int, threads: int, alias: str, pooling: str) -> None:
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
         self._file = file
-        self._command = command(file, port=port, parallel=parallel, threads=threads, alias=alias)
+        self._command = command(file, port=port, parallel=parallel, threads=threads, alias=alias, pooling=pooling)
         # Only of our own server it is known that its slots share one context.
         self.shares_context = llama_server.__file__ in self._command
         self._process: asyncio.subprocess.Process | None = None

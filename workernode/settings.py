@@ -36,6 +36,10 @@ class WorkerSettings(Settings):
     port: int = known_as("PORT", default=8082, ge=0, le=65535, description="Port of health and metrics; 0: any.")
     model_file: str = Field(default="", description="Local: a GGUF file or a llamafile.")
     model_threads: int = Field(default=0, ge=0, description="Local: threads that compute; 0: one less than CPUs.")
+    model_pooling: Literal["", "model", "mean", "cls", "last"] = Field(
+        default="",
+        description="Local: serve embeddings as well, a text's tokens pooled so; model: as its file says; empty: no.",
+    )
     requests_per_minute: float = Field(
         default=0, ge=0, description="Remote: limit of API_KEY, for all workers on it together; 0: as the API tells."
     )

@@ -24,6 +24,7 @@ def make_backend(settings: WorkerSettings) -> Backend:
             alias=settings.model_name,
             max_slots=settings.max_process_num,
             threads=settings.model_threads,
+            pooling=settings.model_pooling,
             idle_timeout=settings.idle_timeout_seconds,
             call_timeout=settings.call_timeout_seconds,
         )

@@ -53,22 +53,31 @@ def threads_for(count: float) -> int:
 
 
 class LocalBackend:
-    """Serves `file` under the name `alias`. While its process is started anew it has no capacity.
+    """Serves `file` under the name `alias`; embeddings as well, where `pooling` says how (see `llama_server`).
 
-    Calls under way when it ends may be made again at once, elsewhere or here, where each then runs alone: one that
-    ends the process every time does not take others with it.
+    While its process is started anew it has no capacity. Calls under way when it ends may be made again at once,
+    elsewhere or here, where each then runs alone: one that ends the process every time does not take others with it.
     """
 
     node_type: NodeType = "local"
     joint = None  # llama.cpp fills a slot anew when its call has ended: that is better than to wait for the longest
 
     def __init__(
-        self, file: Path, *, alias: str, max_slots: int, idle_timeout: float, call_timeout: float, threads: int = 0
+        self,
+        file: Path,
+        *,
+        alias: str,
+        max_slots: int,
+        idle_timeout: float,
+        call_timeout: float,
+        threads: int = 0,
+        pooling: str = "",
     ) -> None:
         self.slots = slots(max_slots)
         self._file = file
         self._alias = alias
         self._threads = threads or threads_for(cpus())
+        self._pooling = pooling
         self._idle_timeout = idle_timeout
         self._call_timeout = call_timeout
         self._process: ModelProcess | None = None
@@ -138,7 +147,9 @@ class LocalBackend:
         return Verdict(Retry.BACK_OFF, connection.status, connection.error, retry_after=0.0)
 
     async def _serve(self) -> ModelProcess:
-        process = ModelProcess(self._file, parallel=self.slots, threads=self._threads, alias=self._alias)
+        process = ModelProcess(
+            self._file, parallel=self.slots, threads=self._threads, alias=self._alias, pooling=self._pooling
+        )
         await process.start()
         remote = RemoteBackend(
             process.address,
