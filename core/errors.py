@@ -25,7 +25,7 @@
     ├── NotNow                      a node is not to make a call now, another may (`workernode.errors`)
     ├── Dropped                     a request cannot be served in time any more (`workernode.errors`)
     ├── LeaseLost                   another worker may have the message by now (`workernode.errors`)
-    ├── NotReported                 Kubernetes did not take an Event (`workernode.kubernetes_events`)
+    ├── ClusterError                Kubernetes did not do what was asked (`core.cluster`)
     ├── EndpointRefused             a message's `endpoint` may not be replied to (`workernode.errors`)
     ├── GatewayUnavailable          a client finds no gateway that serves (`workload.errors`)
     ├── GatewayRefused              a gateway refuses a client's request (`workload.errors`)

@@ -15,8 +15,9 @@ from bus import messages
 from bus.messages import NodeEvent, Reason
 from bus.patience import patiently
 from bus.port import Bus, Outgoing
+from core.cluster import cluster_at_hand
 from core.errors import AgentOSError, BusError, ConfigurationError
-from workernode.kubernetes_events import KubernetesEvents, Notice, cluster_at_hand
+from workernode.kubernetes_events import KubernetesEvents, Notice
 from workernode.settings import WorkerSettings
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from bus.messages import NO_USAGE, decode_event
 from bus.port import Bus
+from core.cluster import cluster_at_hand
 from core.errors import BlobMissing, BusClosed, BusUnavailable, ConfigurationError, PartError
-from workernode.kubernetes_events import cluster_at_hand
 from workernode.management import Management, reason_of
 from workernode.settings import WorkerSettings
 
