@@ -51,9 +51,9 @@ class _Last(Collector):
             return
         offered = CounterMetricFamily("agentos_load_offered", "Requests sent.")
         offered.add_metric((), now.offered)
-        ended = CounterMetricFamily("agentos_load_ended", "Requests that have ended, by how.", labels=("end",))
-        for end, count in now.ended.items():
-            ended.add_metric((end,), count)
+        ended = CounterMetricFamily("agentos_load_ended", "Requests that have ended, by how.", labels=("how",))
+        for how, count in now.ended.items():
+            ended.add_metric((how,), count)
         yield offered
         yield ended
         yield from _gauges(now)

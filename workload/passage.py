@@ -42,7 +42,7 @@ class Passage(msgspec.Struct, frozen=True):
         """The stage where it was dropped, or was when its deadline passed; None where neither happened."""
         if self.status != "expired":
             return None
-        left = [node for node in self.nodes if node.status != "completed"]
+        left = [node for node in self.nodes if node.status != "completed"] or self.nodes[-1:]
         return next((node.id for node in left if node.status == "expired"), left[0].id if left else "")
 
 

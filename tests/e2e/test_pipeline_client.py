@@ -180,7 +180,7 @@ async def test_prometheus_hears_of_a_load_until_it_is_interrupted(fleet: Fleet) 
 async def on_time(session: aiohttp.ClientSession, url: str) -> bool:
     async with session.get(url) as answer:
         text = await answer.text()
-    return 'agentos_load_ended_total{end="on_time"}' in text and 'agentos_load_stage_workers{stage="rank"} 1' in text
+    return 'agentos_load_ended_total{how="on_time"}' in text and 'agentos_load_stage_workers{stage="rank"} 1' in text
 
 
 async def test_a_terminal_shows_each_stage(fleet: Fleet) -> None:
