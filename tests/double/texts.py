@@ -43,8 +43,8 @@ def embeddings(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 def wrong_texts(body: dict[str, Any]) -> str | None:
     """What is wrong with the texts, by OpenAI's rules."""
-    if not (body.get("prompt") if "prompt" in body else body["input"]):
-        return "The texts must not be empty."
+    if body["prompt" if "prompt" in body else "input"] in (None, []):
+        return "There must be a text."
     texts = texts_of(body)
     if len(texts) > MOST_TEXTS:
         return f"At most {MOST_TEXTS} texts may be, here are {len(texts)}."
