@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from coordinator.graph.description import encode
+from coordinator.graph.description import Description, encode
 from coordinator.graph.graph import Graph
 from coordinator.openai import RequestRefused
 from coordinator.pipelines.pipelines import Pipelines
@@ -97,18 +97,26 @@ class PipelineApi:
         template = await self._template(request)
         body = await body_of(request, self._max_body_bytes)
         description = template.task(read_asked(body))
-        assert description.pipeline is not None
-        slo = description.pipeline.slo_seconds
-        if not self._pipelines.offer(template.pipeline, slo):
-            raise unreachable_deadline(slo)
+        # One with a key may have been taken in before: it is dropped as a task, so that the key keeps its meaning.
+        if key is None:
+            self._must_admit(template.pipeline, description)
         fingerprint = hashlib.sha256(body).hexdigest()
         taken = await self._entry.take(
             Submission(description, Graph(description), encode(description), fingerprint), key
         )
+        if taken.row is not None:
+            self._pipelines.came(template.pipeline, refused=False)
         if wait is not None:
             return await self._ended(taken.task_id, wait, template.pipeline)
         row, told = await self._looking.task(taken.task_id, nodes=True)
         return response_of(row, told, 202)
+
+    def _must_admit(self, pipeline: Pipeline, description: Description) -> None:
+        assert description.pipeline is not None
+        slo = description.pipeline.slo_seconds
+        if not self._pipelines.admits(pipeline, slo):
+            self._pipelines.came(pipeline, refused=True)
+            raise unreachable_deadline(slo)
 
     async def _ended(self, task_id: int, wait: float, pipeline: Pipeline) -> Response:
         """RFC 7240: the answer, or, after the wait, how far it has come."""

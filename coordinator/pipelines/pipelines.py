@@ -28,17 +28,19 @@ class Pipelines:
         self._tell_offered = offered
         self._figures: defaultdict[str, Figures] = defaultdict(Figures)
 
-    def offer(self, pipeline: Pipeline, slo_seconds: float) -> bool:
-        """A request has come: whether it can make its deadline, as far as is known now."""
+    def admits(self, pipeline: Pipeline, slo_seconds: float) -> bool:
+        """Whether a request that comes now can make its deadline, as far as is known."""
+        return pipeline.policy == "none" or self.desks.admits(pipeline, time.time() + slo_seconds)
+
+    def came(self, pipeline: Pipeline, *, refused: bool) -> None:
+        """A request has come, and was taken in or refused."""
         figures = self._figures[pipeline.name]
         figures.offered += 1
         self._tell_offered(pipeline.name)
         pipeline_offered(pipeline.name)
-        if pipeline.policy == "none" or self.desks.admits(pipeline, time.time() + slo_seconds):
-            return True
-        figures.refused += 1
-        pipeline_ended(pipeline.name, "refused")
-        return False
+        if refused:
+            figures.refused += 1
+            pipeline_ended(pipeline.name, "refused")
 
     def end(self, graph: Graph, came_at: float) -> None:
         """A task has ended that came at that Unix time; whatever is no pipeline's does not count here."""

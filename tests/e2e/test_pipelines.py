@@ -121,6 +121,17 @@ async def test_what_cannot_make_it_is_told_so_before_its_deadline(door: Door) ->
     assert figures["dropped"] >= codes.count("deadline_unreachable")
 
 
+async def test_the_same_key_is_the_same_request(door: Door) -> None:
+    name, body = await door.put(), {"input": "x"}
+    path, key = f"/v1/pipelines/{name}/requests", uuid.uuid4().hex
+    asks = [await door.ask("POST", path, body, **{"Idempotency-Key": key, "Prefer": "wait=30"}) for _ in range(3)]
+    assert len({told["id"] for _, told, _ in asks}) == 1
+    assert [status for status, *_ in asks] == [200] * 3
+    assert (await door.ask("GET", f"/v1/pipelines/{name}"))[1]["figures"]["offered"] == 1
+    status, told, _ = await door.ask("POST", path, {"input": "y"}, **{"Idempotency-Key": key})
+    assert (status, told["error"]["code"]) == (422, "idempotency_key_reused")
+
+
 async def test_with_the_policy_none_everything_is_served_however_late(door: Door) -> None:
     name = await door.put(slo_seconds=0.2, policy="none")
     ends = await asyncio.gather(*(door.request(name, input=str(number)) for number in range(40)))
