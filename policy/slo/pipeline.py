@@ -66,9 +66,10 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """By stage: the heaviest way from its end to the end of the pipeline, the stage itself left out."""
         found = {stage.id: 0.0 for stage in self.stages}
         for stage in reversed(self.stages):
-            through = found[stage.id] + weight(stage)
-            for before in stage.after:
-                found[before] = max(found[before], through)
+            if stage.after:
+                through = found[stage.id] + weight(stage)
+                for before in stage.after:
+                    found[before] = max(found[before], through)
         return found
 
 
