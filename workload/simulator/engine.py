@@ -55,9 +55,10 @@ class Engine:
         request = self._count
         self._count += 1
         self._world.requests.open += 1
-        if not all(front.admits(now, request) for front in self._first):
-            self._world.requests.drop(request, Requests.DOOR, now)
-            return
+        for front in self._first:
+            if not front.admits(now, request):
+                self._world.requests.drop(request, Requests.DOOR, now)
+                return
         for front in self._first:
             front.arrive(now, request)
             front.dispatch(now)

@@ -45,10 +45,12 @@ class Front:
         )
         self.spent = array("d", bytes(8 * len(world.requests.ends)))
         self.wasted_seconds = 0.0
-        self.arrived = 0
         self.served = 0
         self.dropped = 0
+        self.arrived = 0
+        self._new = 0  # of these, since the last tick
         self._world = world
+        self._dated = world.policy != "none"
         self._done, self._drop = done, dropped
         self._shares = FairShares()
         self._gate = Gate(world.policy, Line("fcfs", self._shares))
@@ -64,32 +66,38 @@ class Front:
     def arrive(self, now: float, request: int) -> None:
         """It waits at the gate."""
         requests = self._world.requests
-        offer = Offer(
-            task=request,
-            user=requests.user[request] if requests.user else 0,
-            arrived_at=requests.arrived_at[request],
-            work=0.0,
-            deadline=self._deadline(request),
-        )
-        self.arrived += 1
-        self.watch.arrived(now, 1)
+        user = requests.user[request] if requests.user else 0
+        arrived_at = requests.arrived_at[request]
         self._came[request] = now
+        self._new += 1
+        offer = Offer(task=request, user=user, arrived_at=arrived_at, work=0.0, deadline=self._deadline(request))
         self._gate.push(offer, self.stage.id, 0.0)
 
     def dispatch(self, now: float) -> None:
         """Lets out as many as the workers can soon use."""
         room = self._window - self._outstanding
-        if room > 0 and len(self._gate):
-            self._take(now, room)
+        if room <= 0 or not len(self._gate):
+            return
+        sight = self._look(now, 0)
+        taken = self._gate.take(room, sight, self._charge)
+        if taken.send:
+            self._send(now, [request for request, _ in taken.send], sight)
+        for request, _ in taken.dropped:
+            self._lose(now, request)
 
     def tick(self, now: float, later: tuple[float, float]) -> None:
         """Looks at what has been seen of late, and drops what has lost hope. `later`: see `outlook`."""
+        self.arrived += self._new
+        self.watch.arrived(now, self._new)
+        self._new = 0
         workers, size = self.crew.serving(), self.crew.size
         self.watch.workers = workers
         self._sight = self.watch.sight(now, later, self._outstanding)
         self._window = stage_window(workers, size, workers * self.watch.profile.throughput(size), LEAD_SECONDS)
         if len(self._gate):
-            self._take(now, max(0, self._window - self._outstanding))
+            for request, _ in self._gate.prune(self._look(now, 0)):
+                self._lose(now, request)
+            self.dispatch(now)
 
     def order(self, now: float, size: int, workers: int, start_seconds: float) -> None:
         """The planner's: batches of this size, so many workers."""
@@ -106,15 +114,8 @@ class Front:
             self.crew.cancel(now, request)
 
     def _deadline(self, request: int) -> float | None:
-        return None if self._world.policy == "none" else self._world.requests.due(request)
-
-    def _take(self, now: float, room: int) -> None:
-        sight = self._look(now, 0)
-        taken = self._gate.take(room, sight, self._charge)
-        if taken.send:
-            self._send(now, [request for request, _ in taken.send], sight)
-        for request, _ in taken.dropped + self._gate.prune(sight):
-            self._lose(now, request)
+        requests = self._world.requests
+        return requests.arrived_at[request] + requests.slo_seconds if self._dated else None
 
     def _look(self, now: float, waiting: int) -> Sight:
         """What changes with each request, as it is now; the rest as it was at the last tick."""
