@@ -13,6 +13,9 @@ import msgspec
 from policy.slo.pipeline import Pipeline
 from workload.door import SILENCE_SECONDS, Door
 
+# Gateways wait no longer for the end of a request, in seconds.
+LONGEST_WAIT = 3600
+
 
 class PipelineCalls:
     """The part of a client that pipelines need. All raise `GatewayRefused` and `GatewayUnavailable`."""
@@ -47,7 +50,8 @@ class PipelineCalls:
         user: str = "",
         key: str | None = None,
     ) -> dict[str, Any]:
-        """The task that the request is: once it has ended, or after `wait` seconds; without `wait` at once.
+        """The task that the request is: once it has ended, or after `wait` seconds, at most an hour; without
+        `wait` at once.
 
         `input`: any JSON, `${{ input }}` in the stages' bodies. `slo_seconds`: in place of the pipeline's. `key`: the
         same key again is the same request; else one of its own. A request that has no hope at the door is refused
@@ -75,4 +79,4 @@ def request_body(input: Any, slo_seconds: float | None, user: str = "") -> bytes
 
 def waiting(seconds: float) -> dict[str, str]:
     """The header that asks for the answer once the task has ended (RFC 7240, section 4.3: whole seconds)."""
-    return {"Prefer": f"wait={math.ceil(seconds)}"}
+    return {"Prefer": f"wait={min(math.ceil(seconds), LONGEST_WAIT)}"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ stages:
       1: 0.05
     run: {NODE_TYPE: mock}
 """
+ROOT = Path(__file__).parents[2]
 BODY = "/stages/1/body/messages/0/content"
 
 
@@ -69,6 +71,12 @@ def test_what_is_no_pipeline_at_all_is_named(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"pipeline\.yaml: "):
         read_pipeline(file)
+
+
+def test_the_example_in_the_docs_is_right(file: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "pipelines.md").read_text(), re.DOTALL)
+    file.write_text(example)
+    assert [stage.after for stage in read_pipeline(file).stages] == [[], ["detect"]]
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
