@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agentos import pipelines_cli, simulate_cli, tasks_cli, users_cli
+from agentos import pipelines_cli, profile_cli, simulate_cli, tasks_cli, users_cli
 from agentos.all_settings import settings_of
 from agentos.up_settings import UpSettings, state_directory
 from coordinator.settings import CoordinatorSettings
@@ -36,6 +36,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(tasks_cli.app)
 app.add_typer(users_cli.app)
 app.add_typer(simulate_cli.app)
+app.add_typer(profile_cli.app)
 app.add_typer(pipelines_cli.app, name="pipelines")
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
@@ -56,6 +57,9 @@ def up(
     model_file: Annotated[str | None, typer.Option(metavar="FILE", help="GGUF or llamafile to serve.")] = None,
     local: Annotated[bool | None, typer.Option("--local/--no-local", help="The local worker.")] = None,
     mock: Annotated[bool | None, typer.Option("--mock/--no-mock", help="The mock worker.")] = None,
+    pipeline: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A pipeline to serve; may be given again.")
+    ] = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +74,7 @@ def up(
         model_file=model_file,
         local=local,
         mock=mock,
+        pipelines=",".join(map(str, pipeline)) if pipeline else None,
         state_dir=state_dir,
     )
     raise typer.Exit(run_up(settings, config=config, as_json=as_json))

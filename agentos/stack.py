@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from agentos.children import ChildSpec
 from agentos.processes import RUN_VARIABLE, Run
 from agentos.up_settings import UpSettings
 from coordinator.settings import CoordinatorSettings
+from core.errors import ConfigurationError
 from core.settings import CONFIG_FILE, PREFIX, Settings, load
+from policy.slo.pipeline import Pipeline, Stage
 from workernode.settings import WorkerSettings
 
 # From a daemon's own limit for a graceful end to SIGKILL.
@@ -33,9 +35,10 @@ class Addresses:
     pulsar_admin: str = ""
 
 
-def models(settings: UpSettings) -> list[str]:
-    """The models that will be served."""
-    return [name for name, wanted in (("mock", settings.mock), ("local", settings.local)) if wanted]
+def models(settings: UpSettings, pipelines: Iterable[Pipeline]) -> list[str]:
+    """The models that will be served from the start."""
+    plain = [name for name, wanted in (("mock", settings.mock), ("local", settings.local)) if wanted]
+    return plain + [stage.model for each in pipelines for stage in each.stages if stage.workers.least]
 
 
 def coordinator(settings: UpSettings, addresses: Addresses, run: Run) -> ChildSpec:
@@ -70,6 +73,43 @@ def worker(name: str, settings: UpSettings, addresses: Addresses, run: Run, mode
     return _spec(f"worker-{name}", "worker", own, own.grace_seconds, run)
 
 
+def stage_workers(
+    pipeline: Pipeline, settings: UpSettings, addresses: Addresses, run: Run
+) -> list[tuple[Stage, ChildSpec]]:
+    """A worker's process for each stage, with the settings in its `run`. Raises `ConfigurationError`."""
+    return [(stage, _stage_worker(pipeline, stage, settings, addresses, run)) for stage in pipeline.stages]
+
+
+def _stage_worker(
+    pipeline: Pipeline, stage: Stage, settings: UpSettings, addresses: Addresses, run: Run
+) -> ChildSpec:
+    around = dict(os.environ) | stage.run
+    try:
+        own = load(
+            WorkerSettings,
+            environ=around,
+            also_known=(UpSettings, CoordinatorSettings),
+            model_name=stage.model,
+            host="127.0.0.1",
+            port=0,
+            bus_url=addresses.worker_bus,
+            **_broker(settings, addresses),
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"pipeline {pipeline.name}, run of stage {stage.id}: {error}") from error
+    return _spec(f"worker-{pipeline.name}-{stage.id}", "worker", own, own.grace_seconds, run, around)
+
+
+def bus(settings: UpSettings, addresses: Addresses) -> dict[str, str]:
+    """Arguments of `bus.connect.connect`."""
+    return {
+        "pulsar_url": addresses.pulsar,
+        "pulsar_token": settings.pulsar_token.get_secret_value() if addresses.pulsar else "",
+        "pulsar_admin_url": addresses.pulsar_admin,
+        "bus_url": addresses.bus,
+    }
+
+
 def _broker(settings: UpSettings, addresses: Addresses) -> dict[str, Any]:
     return {
         "pulsar_url": addresses.pulsar,
@@ -79,11 +119,13 @@ def _broker(settings: UpSettings, addresses: Addresses) -> dict[str, Any]:
     }
 
 
-def _spec(name: str, command: str, own: Settings, grace: float, run: Run) -> ChildSpec:
+def _spec(
+    name: str, command: str, own: Settings, grace: float, run: Run, around: Mapping[str, str] = os.environ
+) -> ChildSpec:
     return ChildSpec(
         name=name,
         command=(sys.executable, "-m", "agentos", command),
-        environment=environment(own, os.environ) | {RUN_VARIABLE: str(run)},
+        environment=environment(own, around) | {RUN_VARIABLE: str(run)},
         grace=grace + KILL_AFTER_SECONDS,
     )
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,15 +24,18 @@ from agentos.parts.postgres import EmbeddedPostgres
 from agentos.parts.pulsar_choice import local_pulsar
 from agentos.parts.pulsar_container import ContainerPulsar
 from agentos.parts.tiny_model import write_tiny_model
+from agentos.pipeline_files import read_pipeline
 from agentos.processes import RUN_VARIABLE, Run, end, of_run
 from agentos.progress import Progress
 from agentos.readiness import free_port, wait_until_ready
 from agentos.runs import RunFile, end_run, run_file, stale, write
+from agentos.site import Kept, Site, following, put_pipelines
 from agentos.state import held
-from agentos.up_settings import UpSettings, state_directory
+from agentos.up_settings import UpSettings, pipeline_files, state_directory
 from core.errors import AgentOSError
 from core.run import Stop, run
 from core.settings import CONFIG_FILE
+from policy.slo.pipeline import Pipeline
 from store.migrate import upgrade
 
 LEFTOVER_GRACE_SECONDS = 5.0
@@ -44,17 +47,19 @@ Result = TypeVar("Result")
 def run_up(settings: UpSettings, *, config: Path | None = None, as_json: bool = False) -> int:
     """Runs `up` until a signal; returns the exit code. The ready line goes to standard output.
 
-    `config`: a file that `settings` came from; what it holds for coordinator and workers reaches them.
+    `config`: a file that `settings` came from; what it holds for coordinator and workers reaches them. Raises
+    `ConfigurationError` where a pipeline is wrong.
     """
     if config is not None:
         os.environ[CONFIG_FILE] = str(config)
+    pipelines = [read_pipeline(file) for file in pipeline_files(settings)]
     progress = Progress()
     failures: list[AgentOSError] = []
 
     async def daemon(stop: Stop) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.signal)
         try:
-            await up(settings, stop, progress, as_json=as_json)
+            await up(settings, pipelines, stop, progress, as_json=as_json)
         except AgentOSError as error:
             failures.append(error)
         finally:
@@ -66,7 +71,9 @@ def run_up(settings: UpSettings, *, config: Path | None = None, as_json: bool = 
     return 1 if failures else code
 
 
-async def up(settings: UpSettings, stop: Stop, progress: Progress, *, as_json: bool) -> None:
+async def up(
+    settings: UpSettings, pipelines: Sequence[Pipeline], stop: Stop, progress: Progress, *, as_json: bool
+) -> None:
     """Starts everything, waits for `stop`, stops everything. Raises `AgentOSError` by name."""
     state = state_directory(settings)
     with held(state) as lock:
@@ -80,7 +87,7 @@ async def up(settings: UpSettings, stop: Stop, progress: Progress, *, as_json: b
         guardian = await Guardian.start(this, path, lock=lock)
         os.environ[RUN_VARIABLE] = str(this)
         try:
-            await Up(settings, state, this, progress, as_json=as_json).until(stop, guardian)
+            await Up(settings, pipelines, state, this, progress, as_json=as_json).until(stop, guardian)
         finally:
             for line in await asyncio.to_thread(end_run, this, path, grace=LEFTOVER_GRACE_SECONDS):
                 progress.say(f"ended {line}")
@@ -90,8 +97,17 @@ async def up(settings: UpSettings, stop: Stop, progress: Progress, *, as_json: b
 class Up:
     """One run: what has been started, and what is watched."""
 
-    def __init__(self, settings: UpSettings, state: Path, this: Run, progress: Progress, *, as_json: bool) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: UpSettings,
+        pipelines: Sequence[Pipeline],
+        state: Path,
+        this: Run,
+        progress: Progress,
+        *,
+        as_json: bool,
+    ) -> None:
+        self._settings, self._pipelines = settings, pipelines
         self._state = state
         self._run = this
         self._progress = progress
@@ -148,8 +164,10 @@ class Up:
         if settings.local:
             model = await asyncio.to_thread(self._model_file)
             await self._keep(stack.worker("local", settings, addresses, self._run, model), stop)
+        await self._open_pipelines(addresses, stop)
         url = f"http://{settings.host}:{settings.port}"
-        await wait_until_ready(url, stack.models(settings))
+        await wait_until_ready(url, stack.models(settings, self._pipelines))
+        await put_pipelines(url, self._pipelines)
         self._ready.set()
         self._progress.done()
         self._announce(url + "/v1")
@@ -191,9 +209,23 @@ class Up:
         self._started.push_async_callback(_in_thread, server.stop)
         return await databases.make_database(await _in_thread(server.start))
 
+    async def _open_pipelines(self, addresses: stack.Addresses, stop: Stop) -> None:
+        """Starts their workers and follows the planner."""
+        if not self._pipelines:
+            return
+        site = Site(self._kept, self._watch, self._progress.say, stop)
+        self._started.push_async_callback(site.close)
+        for pipeline in self._pipelines:
+            site.open(pipeline, stack.stage_workers(pipeline, self._settings, addresses, self._run))
+        await self._started.enter_async_context(following(site, stack.bus(self._settings, addresses)))
+
     async def _keep(self, spec: ChildSpec, stop: Stop) -> None:
+        kept = self._kept(spec)
+        self._started.push_async_callback(kept.child.stop, kept.keeping, stop)
+
+    def _kept(self, spec: ChildSpec) -> Kept:
         child = Child(spec, self._run, self._state / "logs", self._progress.say)
-        self._started.push_async_callback(child.stop, self._watch(child.keep(self._ready)), stop)
+        return Kept(child, self._watch(child.keep(self._ready)))
 
     def _model_file(self) -> Path:
         if self._settings.model_file:
@@ -209,7 +241,7 @@ class Up:
         write(run_file(self._state, self._run), self._record)
 
     def _announce(self, url: str) -> None:
-        models, bus = stack.models(self._settings), "Pulsar" if self._settings.pulsar else "Postgres"
+        models, bus = stack.models(self._settings, self._pipelines), "Pulsar" if self._settings.pulsar else "Postgres"
         line = f"AgentOS is ready: {url} (models: {', '.join(models)}; bus: {bus}) — try ./ai.sh; Ctrl-C stops it"
         if self._as_json:
             line = msgspec.json.encode({"url": url, "models": models, "bus": bus, "pid": os.getpid()}).decode()

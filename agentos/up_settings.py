@@ -27,8 +27,14 @@ class UpSettings(Settings):
     model_file: str = Field(default="", description="A GGUF file or a llamafile for the local worker.")
     mock: bool = Field(default=True, description="Start the mock worker.")
     local: bool = Field(default=True, description="Start the local worker.")
+    pipelines: str = Field(default="", description="Files of pipelines to serve, separated by commas.")
     state_dir: Path | None = known_as("AGENTOS_HOME", default=None, description="Where data, logs and locks are.")
     debug: bool = known_as("DEBUG", default=False, description="Debug logs.")
+
+
+def pipeline_files(settings: UpSettings) -> list[Path]:
+    """Those that are to be served."""
+    return [Path(each.strip()) for each in settings.pipelines.split(",") if each.strip()]
 
 
 def state_directory(settings: UpSettings) -> Path:
