@@ -63,7 +63,6 @@ class WorkerSettings(Settings):
     mock_failures: str = Field(
         default="", description="Mock: statuses to answer in turn, for ever, as 200,429,500,hang,drop."
     )
-
     mock_batch_seconds: str = Field(
         default="",
         description="Mock: serves one batch after another, each taking so long by its size: 1:0.069,2:0.117,4:0.209.",
@@ -97,9 +96,13 @@ class WorkerSettings(Settings):
         )
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _has_broker(self) -> Self:
         if bool(self.pulsar_url) == bool(self.bus_url):
             raise ValueError("set one of PULSAR_URL (pulsar://host:6650) and AGENTOS_BUS_URL (postgresql://…)")
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
         if self.node_type == "remote" and not self.api_url:
             raise ValueError("API_URL: is missing; NODE_TYPE=remote needs the address of an OpenAI-compatible API")
         if self.node_type == "local" and not (self.model_file or self.api_url):

@@ -73,7 +73,7 @@ async def test_a_plain_answer_is_billed_with_all_that_is_known(drive: Drive, pro
     assert result.stages.generating is not None
     assert result.stages.generating >= 0.05
     assert result.client == Client(user_agent="curl/8", user="u-1", address="192.0.2.1")
-    assert result.request == RequestDetails(bytes=len(body), messages=1, tools=0, max_tokens=50)
+    assert result.request == RequestDetails(operation="chat", bytes=len(body), messages=1, tools=0, max_tokens=50)
     assert result.provider is not None
     assert result.provider.address == provider.url.removeprefix("http://")
     assert (result.provider.status, result.provider.model) == (200, "m")
