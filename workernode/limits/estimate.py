@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from bus.operations import operation_of
+
 BYTES_PER_TOKEN = 4.0
 # A picture or a sound in a prompt. Its length says nothing.
 ATTACHMENT_TOKENS = 1000.0
@@ -43,8 +45,12 @@ class Estimator:
         self._output_spread = USUAL_ANSWER
 
     def estimate(self, body: Mapping[str, Any]) -> Estimate:
-        """`body`: that of an OpenAI request. Its own bound counts where it is below what answers use to be."""
+        """`body`: that of an OpenAI request. Its own bound counts where it is below what answers use to be.
+        Embeddings are not answered in tokens.
+        """
         raw = prompt_tokens(body)
+        if operation_of(body) == "embeddings":
+            return Estimate(raw, max(1.0, raw * self._prompt_ratio), 0.0)
         bounds = (_count(body, "max_completion_tokens"), _count(body, "max_tokens"))
         output = min(self._output + self._output_spread, *(each or math.inf for each in bounds))
         return Estimate(raw, raw * self._prompt_ratio, output * (_count(body, "n") or 1))
@@ -54,6 +60,8 @@ class Estimator:
         if prompt > 0:
             ratio = min(max(prompt / max(1.0, estimate.raw), 0.1), 10.0)
             self._prompt_ratio += WEIGHT * (ratio - self._prompt_ratio)
+        if not estimate.output:
+            return
         self._output_spread += WEIGHT * (abs(output - self._output) - self._output_spread)
         self._output += WEIGHT * (output - self._output)
 

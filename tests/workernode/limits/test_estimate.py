@@ -52,6 +52,17 @@ def test_it_learns_how_the_provider_counts_prompts() -> None:
     assert estimator.estimate(body()).prompt == pytest.approx(150, rel=0.05)
 
 
+def test_embeddings_are_not_answered_in_tokens_and_teach_nothing_of_answers() -> None:
+    estimator = Estimator()
+    usual = estimator.estimate(body()).output
+    for _ in range(200):
+        estimate = estimator.estimate({"input": TEXT})
+        assert estimate.output == 0
+        estimator.learn(estimate, 150, 0)
+    assert estimator.estimate({"input": TEXT}).tokens == pytest.approx(150, rel=0.05)
+    assert estimator.estimate({"prompt": TEXT}).output == usual
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
