@@ -54,8 +54,7 @@ class PipelineCalls:
         `wait` at once.
 
         `input`: any JSON, `${{ input }}` in the stages' bodies. `slo_seconds`: in place of the pipeline's. `key`: the
-        same key again is the same request; else one of its own. A request that has no hope at the door is refused
-        with 503 `deadline_unreachable`, and no task is made.
+        same key again is the same request; else one of its own. One that has no hope ends as `expired`, at once.
         """
         body = request_body(input, slo_seconds, user)
         headers = {"Idempotency-Key": key or uuid.uuid4().hex} | ({} if wait is None else waiting(wait))
