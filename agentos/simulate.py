@@ -67,7 +67,7 @@ def run_simulate(run: Run, *, as_json: bool) -> None:
     policy = _policy(run.policy or pipeline.policy)
     plans, rate = _start(pipeline, run)
     arrivals = _arrivals(run, rate)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     figures, requests, changes = simulate(
         pipeline,
         arrivals,
@@ -79,13 +79,13 @@ def run_simulate(run: Run, *, as_json: bool) -> None:
         users=_parts(run.users),
         seed=run.seed,
     )
-    took = time.perf_counter() - began
+    took, worked = time.perf_counter() - began, time.process_time() - worked
     setting = Setting(pipeline.name, pipeline.slo_seconds, capacity(pipeline, plans), _mean_rate(arrivals), plans)
     if as_json:
         print_json(msgspec.to_builtins({"setting": setting, "figures": figures}, str_keys=True))
     else:
         _print(setting, figures)
-    speed = f"{figures.events:,} events in {took:.1f} s: {figures.events / took:,.0f} events/s"
+    speed = f"{figures.events:,} events in {took:.1f} s: {figures.events / took:,.0f} events/s, {worked:.1f} s of CPU"
     typer.echo(f"{len(arrivals):,} requests, {speed}", err=True)
     if run.plot is not None:
         from agentos.simulate_plot import draw

@@ -21,6 +21,7 @@ ALLOWED = {
 }
 # Decisions do no I/O: these files import nothing that could.
 PURE = [
+    "agentos/replicas.py",
     "bus/billing.py",
     "bus/messages.py",
     "bus/operations.py",
@@ -108,6 +109,15 @@ PURE = [
     "workload/report.py",
     "workload/scalars.py",
     "workload/shapes.py",
+    "workload/simulator/capacity.py",
+    "workload/simulator/clock.py",
+    "workload/simulator/crew.py",
+    "workload/simulator/engine.py",
+    "workload/simulator/figures.py",
+    "workload/simulator/front.py",
+    "workload/simulator/requests.py",
+    "workload/simulator/simulate.py",
+    "workload/simulator/world.py",
     "workload/snapshot.py",
     "workload/sse.py",
 ]

@@ -39,7 +39,7 @@ class Engine:
         self._last = sum(not after for after in self._after.values())
         self._parallel = self._last > 1 or len(self._first) > 1 or max(map(len, self._after.values())) > 1
         self._count = 0
-        self._tuner = Tuner(pipeline, hop=world.hop) if planner else None
+        self._tuner = Tuner(pipeline, hop=2 * world.clock.way) if planner else None
         self.changes: list[tuple[float, Plan]] = []
         for name, front in self.fronts.items():
             front.order(0.0, plans[name].size, plans[name].workers, start_seconds=0.0)

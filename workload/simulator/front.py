@@ -22,8 +22,10 @@ LEAD_SECONDS = 0.2
 
 
 class Front:
-    """One stage: gate, watch, crew. `spent`: of each request, seconds of a worker; `wasted_seconds`: of those that
-    were in vain. `done` is called with what a batch has done, `dropped` with each request that is given up here.
+    """One stage: gate, watch, crew. `outstanding`: requests beyond the gate without a result. `spent`: seconds of a
+    worker, of each request; `wasted_seconds`: of those that were in vain.
+
+    `done` is called with what a batch has done, `dropped` with each request that is given up here.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Front:
         self._sight = self.watch.sight(0.0, (0.0, 0.0), 0)
         self._window = 0
         self._came: dict[int, float] = {}
-        self._outstanding = 0
+        self.outstanding = 0
 
     def admits(self, now: float, request: int) -> bool:
         """Whether it is let in at the door."""
@@ -75,7 +77,7 @@ class Front:
 
     def dispatch(self, now: float) -> None:
         """Lets out as many as the workers can soon use."""
-        room = self._window - self._outstanding
+        room = self._window - self.outstanding
         if room <= 0 or not len(self._gate):
             return
         sight = self._look(now, 0)
@@ -92,7 +94,7 @@ class Front:
         self._new = 0
         workers, size = self.crew.serving(), self.crew.size
         self.watch.workers = workers
-        self._sight = self.watch.sight(now, later, self._outstanding)
+        self._sight = self.watch.sight(now, later, self.outstanding)
         self._window = stage_window(workers, size, workers * self.watch.profile.throughput(size), LEAD_SECONDS)
         if len(self._gate):
             for request, _ in self._gate.prune(self._look(now, 0)):
@@ -119,7 +121,7 @@ class Front:
 
     def _look(self, now: float, waiting: int) -> Sight:
         """What changes with each request, as it is now; the rest as it was at the last tick."""
-        return self._sight._replace(now=now, outstanding=self._outstanding, waiting=waiting)
+        return self._sight._replace(now=now, outstanding=self.outstanding, waiting=waiting)
 
     def _charge(self, request: int) -> None:
         requests = self._world.requests
@@ -127,7 +129,7 @@ class Front:
 
     def _send(self, now: float, requests: list[int], sight: Sight) -> None:
         self.watch.left_gate(now, [now - self._came.pop(request) for request in requests])
-        self._outstanding += len(requests)
+        self.outstanding += len(requests)
         serve_by = self._gate.policy.serve_by
         group: list[Sent] = [(request, serve_by(sight, self._deadline(request)), now) for request in requests]
         self._world.clock.on_the_way(now, self.crew.deliver, group)
@@ -145,18 +147,18 @@ class Front:
         for request in open_ones:
             spent[request] = share
         self.served += len(batch.requests)
-        self._outstanding -= len(batch.requests)
+        self.outstanding -= len(batch.requests)
         self.watch.batch(now, batch.hops, batch.waits)
         self._done(now, self, open_ones)
         self.dispatch(now)
 
     def _given_up(self, now: float, requests: list[int]) -> None:
-        self._outstanding -= len(requests)
+        self.outstanding -= len(requests)
         for request in requests:
             if not self._world.requests.ends[request]:
                 self._lose(now, request)
         self.dispatch(now)
 
     def _returned(self, now: float, requests: list[int]) -> None:
-        self._outstanding -= len(requests)
+        self.outstanding -= len(requests)
         self.dispatch(now)

@@ -46,7 +46,7 @@ def simulate(
     chance = random.Random(seed)
     clock = Clock(hop / 2)
     requests = Requests(arrivals, pipeline.slo_seconds, _users(users, len(arrivals), chance))
-    engine = Engine(pipeline, World(clock, requests, policy, hop, jitter, chance), plans, planner=planner)
+    engine = Engine(pipeline, World(clock, requests, policy, jitter, chance), plans, planner=planner)
     seconds = engine.run()
     found = figures(policy, engine.fronts.values(), requests, seconds=seconds, events=clock.events)
     return Simulation(found, requests, engine.changes)

@@ -27,14 +27,13 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`hop`: seconds from a gate to a worker and back; the clock's way is half of it. `jitter`: standard deviation of
-    the logarithm of a batch's seconds.
+    """`clock`: its way is that from a gate to a worker, or back. `jitter`: standard deviation of the logarithm of a
+    batch's seconds.
     """
 
     clock: Clock
     requests: Requests
     policy: PolicyName
-    hop: float
     jitter: float
     chance: random.Random
 
