@@ -103,6 +103,23 @@ def coordinator(*, config: Config = None) -> None:
 
 
 @app.command()
+def scaler(
+    *,
+    config: Config = None,
+    pipeline: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A pipeline to scale; may be given again.")
+    ] = None,
+    url: tasks_cli.Url = None,
+) -> None:
+    """Scale pipelines on Kubernetes as the planner orders; without files, all those of the gateway."""
+    from agentos.pipeline_files import read_pipeline
+    from agentos.scaler import run_scaler
+
+    pipelines = [read_pipeline(file) for file in pipeline or []]
+    raise typer.Exit(run_scaler(settings_of(UpSettings, config), pipelines, tasks_cli.gateway_of(url)))
+
+
+@app.command()
 def cleanup(
     *,
     config: Config = None,
