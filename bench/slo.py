@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench import report, sloplots
-from bench.slocells import POLICIES, SHAPES, Cell, Kind, Load, Result, simulated
+from bench.slocells import POLICIES, SHAPES, Cell, Kind, Load, Result, mapped, simulated
 from bench.sloplanner import Provision, provisions
 from bench.stage import say
 from policy.slo.pipeline import PolicyName
@@ -71,7 +71,7 @@ def run(
         Cell(*each, policy) for each in itertools.product(pipelines, arrivals, loads, [slo]) for policy in POLICIES
     ]
     results: list[Result] = []
-    for cell, result in zip(cells, simulated(cells, processes), strict=True):
+    for cell, result in zip(cells, mapped(simulated, cells, processes), strict=True):
         results.append(result)
         say(f"{len(results)} of {len(cells)}: {cell.pipeline}, {cell.arrivals.kind}, {cell.load:g} ×, {cell.policy}")
     rows = [
@@ -79,7 +79,7 @@ def run(
         for group in (results[at : at + len(POLICIES)] for at in range(0, len(results), len(POLICIES)))
         for first in group[:1]
     ]
-    provided = provisions(pipelines, arrivals)
+    provided = provisions(pipelines, arrivals, processes)
     _print(rows, provided, requests, seed)
     sloplots.draw(plots, results, provided)
     say(f"drawn in {plots}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -25,7 +26,11 @@ POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
 Kind = Literal["poisson", "gamma", "trace"]
 # Busy services see such gaps: their standard deviation is so many times their mean.
 VARIATION = 13.0
+# How they are called.
 SHAPES: dict[Kind, str] = {"poisson": "Poisson", "gamma": f"gamma, CV {VARIATION:g}", "trace": "trace"}
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 class Load(NamedTuple):
@@ -40,9 +45,11 @@ class Load(NamedTuple):
         """Times, with exactly this mean rate."""
         return array("d", (arrival.at for arrival in at_rate(self._arrivals(), rate)))
 
-    def as_recorded(self) -> Sequence[float]:
-        """Times, with a mean rate of 1 where it is no trace."""
-        return array("d", (arrival.at for arrival in self._arrivals()))
+    def times(self, count: int) -> Sequence[float]:
+        """Times as recorded, with so many requests instead of each: anywhere before the next."""
+        chance, recorded = random.Random(self.seed), [arrival.at for arrival in self._arrivals()]
+        gaps = itertools.pairwise(recorded)
+        return array("d", sorted(chance.uniform(at, later) for at, later in gaps for _ in range(count)))
 
     def _arrivals(self) -> list[Arrival]:
         if self.trace is not None:
@@ -78,16 +85,17 @@ def example(name: str, slo: float = 1.0) -> Pipeline:
     return msgspec.structs.replace(pipeline, slo_seconds=pipeline.slo_seconds * slo)
 
 
-def simulated(cells: Sequence[Cell], processes: int) -> Iterator[Result]:
-    """Each as it is done, in order."""
+def mapped(function: Callable[[Given], Found], given: Sequence[Given], processes: int) -> Iterator[Found]:
+    """What comes of each, in order, as soon as it is there."""
     if processes == 1:
-        yield from map(_simulate, cells)
+        yield from map(function, given)
         return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_simulate, cells)
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(function, given)
 
 
-def _simulate(cell: Cell) -> Result:
+def simulated(cell: Cell) -> Result:
+    """What comes of it."""
     pipeline = example(cell.pipeline, cell.slo)
     plans = fixed(pipeline, {stage.id: stage.workers.most for stage in pipeline.stages})
     most = capacity(pipeline, plans)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from bench.slocells import Kind, Load, example
+from bench.slocells import Kind, Load, example, mapped
 from bench.stage import say
 from policy.slo.pipeline import Pipeline, Workers
 from policy.slo.planner import Plan, plan
 from workload.simulator.figures import Figures
 from workload.simulator.simulate import simulate
 
-# A load that is no trace has this mean rate; a trace has its own.
+# A load that is no trace has this mean rate. A trace has its own, so many times: it is one of a small service.
 RATE = 40.0
+TIMES = 10
 MOST_WORKERS = 1000
 
 
@@ -44,21 +46,18 @@ class Provision(msgspec.Struct, frozen=True, kw_only=True):
         return self.planned.goodput - self.fixed.goodput
 
 
-def provisions(pipelines: Sequence[str], loads: Sequence[Load]) -> list[Provision]:
+def provisions(pipelines: Sequence[str], loads: Sequence[Load], processes: int) -> list[Provision]:
     """All of these."""
-    return list(_provisions(pipelines, loads))
+    found: list[Provision] = []
+    for each in mapped(_provision, list(itertools.product(pipelines, loads)), processes):
+        found.append(each)
+        say(f"planner: {each.pipeline}, {each.arrivals}")
+    return found
 
 
-def _provisions(pipelines: Sequence[str], loads: Sequence[Load]) -> Iterator[Provision]:
-    for name in pipelines:
-        pipeline = _unbounded(example(name))
-        for load in loads:
-            say(f"planner: {name}, {load.kind}")
-            yield _provision(pipeline, load)
-
-
-def _provision(pipeline: Pipeline, load: Load) -> Provision:
-    arrivals = load.at(RATE) if load.trace is None else load.as_recorded()
+def _provision(given: tuple[str, Load]) -> Provision:
+    pipeline, load = _unbounded(example(given[0])), given[1]
+    arrivals = load.at(RATE) if load.trace is None else load.times(TIMES)
     rate = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
     peak = max(Counter(int(at) for at in arrivals).values())
     for_peak = plan(pipeline, peak)
