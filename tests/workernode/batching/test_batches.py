@@ -271,3 +271,21 @@ async def test_a_surprise_reaches_those_it_is_about() -> None:
     backend.finish(0, ZeroDivisionError())
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, ZeroDivisionError]
+
+
+async def test_for_a_full_batch_is_not_waited_longer_than_it_takes_however_far_the_deadline() -> None:
+    backend = Served(joint=True)
+    ask = Asked(Batches(backend, make_order(4, "agentos", _1=0.1, _4=0.2)))
+    tasks = [ask("a", serve_by=time.time() + 3600), ask("b", serve_by=time.time() + 3600)]
+    await backend.begun(1)
+    backend.finish()
+    await answers(*tasks)
+
+
+async def test_a_slot_is_not_kept_for_more() -> None:
+    backend = Served(joint=False)
+    ask = Asked(Batches(backend, make_order(4, "agentos", _1=1000.0)))
+    task = ask("a", serve_by=time.time() + 3600)
+    await backend.begun(1)
+    backend.finish()
+    await answers(task)
