@@ -12,12 +12,10 @@ from bench import gateway as gateway_bench
 from bench import limits as limits_bench
 from bench import local as local_bench
 from bench import memory as memory_bench
-from bench import slo as slo_bench
 from bench import streams as streams_bench
 from bench import worker as worker_bench
 from bench.graphcommands import app as graphs
-from bench.options import Bus, Json, One, OneBus, Which, decimals, numbers
-from bench.report import RESULTS
+from bench.options import Bus, Json, One, OneBus, Which, numbers
 from bench.slocommands import app as pipelines
 from core.errors import AgentOSError
 
@@ -116,35 +114,6 @@ def limits(
 ) -> None:
     """What part of a provider's limits is used under twice the load, and how many calls it refuses."""
     limits_bench.run(bus.buses(), workers=numbers(workers, "--workers"), seconds=seconds, file=file)
-
-
-@app.command()
-def slo(
-    *,
-    pipelines: Annotated[
-        str, typer.Option(help="Of examples/pipelines, separated by commas.")
-    ] = "one,two,four,diamond",
-    loads: Annotated[str, typer.Option(help="Times the capacity, separated by commas.")] = "0.8,1,1.2,1.5,2",
-    requests: Annotated[int, typer.Option(min=100, max=10_000_000, help="Requests of a simulation.")] = 20_000,
-    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Arrivals of a CSV file, too.")] = None,
-    slo: Annotated[float, typer.Option(min=0.1, max=100, help="Times the pipelines' own SLO.")] = 1,
-    seed: int = 1,
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Simulations at once.")] = 1,
-    plots: Annotated[Path, typer.Option(metavar="DIR", help="Pictures are drawn there.")] = RESULTS,
-    file: Json = None,
-) -> None:
-    """Every policy in simulations of pipelines, from less to twice the capacity; the planner beside a fixed fleet."""
-    slo_bench.run(
-        pipelines=[name.strip() for name in pipelines.split(",")],
-        loads=decimals(loads, "--loads"),
-        requests=requests,
-        trace=trace,
-        slo=slo,
-        seed=seed,
-        processes=processes,
-        plots=plots,
-        file=file,
-    )
 
 
 def main() -> None:
