@@ -68,6 +68,7 @@ class OnPipeline:
         self._policy: str = pipeline.get("policy", "agentos")
         self._order = [stage["id"] for stage in pipeline["stages"]]
         self._before = self.stages = figures_of(pipeline)
+        self._looks: list[Mapping[str, StageFigures]] = []
         self.title = f"pipeline {self._name}, policy {self._policy}, SLO {self._slo:g} s"
 
     async def look(self) -> None:
@@ -75,6 +76,7 @@ class OnPipeline:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 self.stages = figures_of(await self._client.pipeline(self._name))
+                self._looks.append(self.stages)
         except (TimeoutError, AgentOSError) as error:
             log.info("no figures of %s: %s", self._name, error)
 
@@ -87,7 +89,7 @@ class OnPipeline:
             slo_seconds=self._slo,
             stages=self._order,
             before=self._before,
-            after=self.stages,
+            looks=self._looks,
         )
 
 

@@ -5,6 +5,7 @@ Everything that was offered counts: goodput is what ended within the SLO ÷ all 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class StageReport(msgspec.Struct, frozen=True):
     """Of one stage. `requests`: that it has served, `dropped`: that ended here without it.
 
     `seconds`: of workers, each request's part of its batch; `wasted_seconds`: of these, what was spent on requests
-    that missed the SLO. As the gateway tells, else None: `queue_wait`, `batch_wait`, `service` in seconds, as they
-    are at the end; `worker_seconds` that workers were there in the time of the load.
+    that missed the SLO. As the gateway tells, else None: `queue_wait`, `batch_wait`, `service`: means in seconds, of
+    what it told during the load; `worker_seconds` that workers were there in the time of the load.
     """
 
     requests: int
@@ -86,14 +87,18 @@ def pipeline_report(
     slo_seconds: float,
     stages: Iterable[str],
     before: Mapping[str, StageFigures],
-    after: Mapping[str, StageFigures],
+    looks: Sequence[Mapping[str, StageFigures]],
 ) -> PipelineReport:
-    """`stages`: their names in order. `before`, `after`: what the gateway told at the start and at the end."""
+    """`stages`: their names in order. `before`, `looks`: what the gateway told at the start, and since."""
     whole = report(outcomes, slo_seconds=slo_seconds)
     fates = [fate(each, slo_seconds) for each in outcomes]
     counts = Counter(fates)
     failed = Counter(str(each.error) for each, end in zip(outcomes, fates, strict=True) if end == "failed")
     tallies = _tallies(stages, outcomes, fates)
+
+    def seen(stage: str) -> list[StageFigures]:
+        return [look[stage] for look in looks if stage in look]
+
     return PipelineReport(
         pipeline=pipeline,
         policy=policy,
@@ -108,7 +113,7 @@ def pipeline_report(
         goodput=whole.attainment,
         latency=whole.latency,
         sent_late=whole.late,
-        stages={stage: _stage(tally, before.get(stage), after.get(stage)) for stage, tally in tallies.items()},
+        stages={stage: _stage(tally, before.get(stage), seen(stage)) for stage, tally in tallies.items()},
     )
 
 
@@ -135,19 +140,23 @@ def _tallies(stages: Iterable[str], outcomes: Iterable[Outcome], fates: Iterable
     return tallies
 
 
-def _stage(tally: _Tally, before: StageFigures | None, after: StageFigures | None) -> StageReport:
-    now = after or StageFigures()
+def _stage(tally: _Tally, before: StageFigures | None, seen: Sequence[StageFigures]) -> StageReport:
     worked = None
     # A gateway that has started anew counts from 0 again.
-    if before is not None and now.worker_seconds >= before.worker_seconds:
-        worked = now.worker_seconds - before.worker_seconds
+    if before is not None and seen and seen[-1].worker_seconds >= before.worker_seconds:
+        worked = seen[-1].worker_seconds - before.worker_seconds
     return StageReport(
         requests=tally.requests,
         dropped=tally.dropped,
         seconds=tally.seconds,
         wasted_seconds=tally.wasted,
-        queue_wait=now.queue_wait,
-        batch_wait=now.batch_wait,
-        service=now.service,
+        queue_wait=_mean(look.queue_wait for look in seen),
+        batch_wait=_mean(look.batch_wait for look in seen),
+        service=_mean(look.service for look in seen),
         worker_seconds=worked,
     )
+
+
+def _mean(told: Iterable[float | None]) -> float | None:
+    known = [seconds for seconds in told if seconds is not None]
+    return math.fsum(known) / len(known) if known else None

@@ -41,7 +41,7 @@ ALL = (IN_TIME, LATE, DROPPED, FAILED, AT_THE_DOOR, OPEN)
 
 
 def of(*outcomes: Outcome, **more: Any) -> PipelineReport:
-    fields = {"policy": "pard", "slo_seconds": 2.0, "stages": ["a", "b"], "before": {}, "after": {}, **more}
+    fields = {"policy": "pard", "slo_seconds": 2.0, "stages": ["a", "b"], "before": {}, "looks": [], **more}
     return pipeline_report(outcomes, pipeline="shop", **fields)
 
 
@@ -67,12 +67,17 @@ def test_what_was_spent_on_requests_that_missed_is_wasted() -> None:
 
 
 def test_worker_seconds_are_those_of_the_load() -> None:
-    before, after = StageFigures(worker_seconds=10), StageFigures(worker_seconds=70, queue_wait=0.5)
-    stages = of(IN_TIME, before={"a": before}, after={"a": after, "b": after}).stages
-    assert (stages["a"].worker_seconds, stages["a"].queue_wait) == (60, 0.5)
-    assert stages["b"].worker_seconds is None
-    anew = of(IN_TIME, before={"a": after}, after={"a": before}).stages["a"]
+    before, after = StageFigures(worker_seconds=10), StageFigures(worker_seconds=70)
+    stages = of(IN_TIME, before={"a": before}, looks=[{"a": before, "b": after}, {"a": after, "b": after}]).stages
+    assert (stages["a"].worker_seconds, stages["b"].worker_seconds) == (60, None)
+    anew = of(IN_TIME, before={"a": after}, looks=[{"a": before}]).stages["a"]
     assert anew.worker_seconds is None
+
+
+def test_waits_are_means_of_what_was_told_during_the_load() -> None:
+    told = [StageFigures(queue_wait=0.5, service=0.2), StageFigures(queue_wait=1.5), StageFigures()]
+    stage = of(IN_TIME, looks=[{"a": each} for each in told]).stages["a"]
+    assert (stage.queue_wait, stage.service, stage.batch_wait) == (1.0, 0.2, None)
 
 
 def test_nothing_offered_is_no_figure() -> None:
