@@ -31,14 +31,18 @@ class Offered:
             newest = _number(self.last)
             self._counts = {each: n for each, n in self._counts.items() if each > newest - BUCKETS}
 
-    def rate(self, now: float) -> float:
-        """Requests a second: the highest that a window up to now tells, less what may be chance in a short one."""
+    def rate(self, now: float, shortest: float = 0.0) -> float:
+        """Requests a second: the highest that a window up to now tells, less what may be chance in a short one.
+
+        Windows under `shortest` seconds are not looked at.
+        """
         number, highest, count, seen = _number(now), 0.0, 0, 0
         for seconds in WINDOW_SECONDS:
             length = round(seconds / BUCKET_SECONDS)
             count += sum(self._counts.get(number - back, 0) for back in range(seen, length))
             seen = length
-            highest = max(highest, _sure(count) / seconds)
+            if seconds >= shortest:
+                highest = max(highest, _sure(count) / seconds)
         return max(highest, count / WINDOW_SECONDS[-1])
 
 

@@ -1,8 +1,8 @@
 """The tuner: when a pipeline's plan changes, as its load does. Up at once, down late.
 
 After InferLine (arXiv 1812.01776): the load is the highest rate over windows of several lengths up to now, so that a
-burst is seen within its first second and a slow rise too (`policy.slo.offered`); scaling down waits after any change,
-and goes to the peak of a longer time only.
+burst is seen soon and a slow rise too (`policy.slo.offered`); scaling down waits after any change, and goes to the
+peak of a longer time only.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from policy.slo.offered import Offered
 from policy.slo.pipeline import Pipeline
 from policy.slo.planner import HOP_SECONDS, Plan, StagePlan, plan
 
-# From the last change, and from the last moment when the load was that high, to less workers; more where they take
-# long to start: what was let go too early is missed for so long.
-HOLD_SECONDS = 30.0
+# From the last change, and from the last moment when the load was that high, to less workers (InferLine has the same);
+# longer where they take long to start: what was let go too early is missed for so long.
+HOLD_SECONDS = 15.0
 HOLD_STARTS = 3.0
 # From the last request to none at all, for stages that may have none.
 IDLE_SECONDS = 60.0
 IDLE_STARTS = 10.0
+# Peaks that are over before a new worker could help are not followed; but none is longer than this overlooked.
+LONGEST_OVERLOOKED_SECONDS = 4.0
 # Plans are made for rates of the ratio STEP to one another: less of a rise is none. Less than FALL is no fall: chance
 # alone moves the peak of a load so much.
 STEP = 1.1
@@ -42,6 +44,7 @@ class Tuner:
         self._hop = hop
         self._hold = max(HOLD_SECONDS, HOLD_STARTS * start)
         self._idle = max(IDLE_SECONDS, IDLE_STARTS * start)
+        self._shortest = min(LONGEST_OVERLOOKED_SECONDS, start + pipeline.slo_seconds)
         self._busy_at = -math.inf
         self._changed_at = -math.inf
         self._peaks: deque[tuple[float, float]] = deque()  # time, rate: falling, so that the first is the peak
@@ -59,7 +62,7 @@ class Tuner:
 
     def rate(self, now: float) -> float:
         """The requests a second that are to be served now."""
-        rate = self.seen.rate(now)
+        rate = self.seen.rate(now, self._shortest)
         last = self.seen.last
         quiet = now - max(self._busy_at, -math.inf if last is None else last)
         return 0.0 if quiet >= self._idle else max(rate, 1 / self._idle)
