@@ -16,7 +16,7 @@ from policy.slo.offered import Offered
 from policy.slo.pipeline import Pipeline
 from policy.slo.planner import HOP_SECONDS, Plan, StagePlan, plan
 
-# From the last change, and from the last moment when the load was that high, to less workers (InferLine has the same);
+# From the last change, and from the last moment when the load was that high, to less workers (InferLine's figure);
 # longer where they take long to start: what was let go too early is missed for so long.
 HOLD_SECONDS = 15.0
 HOLD_STARTS = 3.0
