@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bus.messages import BatchOrder, BatchUse
 from policy.slo.forming import Former
 from workernode.backends.base import Answer, Backend, Call, Sink
 from workernode.batching.learned import Learned
 from workernode.batching.tally import Tally
-from workernode.batching.unit import Member, Outcome, Unit
+from workernode.batching.unit import Member, Outcome, Unit, grouped
 from workernode.errors import Dropped, LeaseLost, NotNow
 from workernode.metrics import BATCH_SECONDS, BATCH_SIZE, BATCH_WAIT, DROPS
 
@@ -183,7 +183,7 @@ class Batches:
         self._tally.began(waits)
         for wait in waits:
             BATCH_WAIT.observe(wait)
-        units = _grouped(begun)
+        units = grouped(begun)
         self._units.update(units)
         for unit in units:
             self._run(unit, now)
@@ -242,10 +242,3 @@ class Batches:
         self._tally.ended(seconds)
         if self._learned.saw(size, seconds):
             self._profile = self._learned.profile(self.size)
-
-
-def _grouped(members: Iterable[Member]) -> Sequence[Unit]:
-    alike: dict[Hashable, list[Member]] = {}
-    for member in members:
-        alike.setdefault(member.likeness if member.joint else member, []).append(member)
-    return [Unit(group, joint=group[0].joint) for group in alike.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -86,3 +86,11 @@ class Unit:
         verdict = replace(error.verdict, upstream=Upstream.NOTHING)
         others = [CallFailed(verdict, reached_provider=error.reached_provider, usage=error.usage)]
         return [error, *others * (len(self.members) - 1)]
+
+
+def grouped(members: Iterable[Member]) -> Sequence[Unit]:
+    """Those that are alike together, the others each alone."""
+    alike: dict[Hashable, list[Member]] = {}
+    for member in members:
+        alike.setdefault(member.likeness if member.joint else member, []).append(member)
+    return [Unit(group, joint=group[0].joint) for group in alike.values()]
