@@ -61,6 +61,7 @@ class Engine:
                 return
         for front in self._first:
             front.arrive(now, request)
+        for front in self._first:
             front.dispatch(now)
 
     def _tick(self, now: float, _: None) -> None:

@@ -91,6 +91,14 @@ def test_the_other_branch_does_not_go_on_with_what_is_dropped_in_one() -> None:
     assert slow.figures.on_time + slow.figures.late + slow.figures.dropped == 400
 
 
+def test_what_one_of_the_first_stages_drops_does_not_come_to_the_others() -> None:
+    """Both would drop it at once."""
+    of = pipeline({"a": [], "b": []}, slo=0.15)
+    found = simulate(of, [1.0], "pard", plans(of, 4, 1))
+    assert found.figures.dropped == 1
+    assert found.requests.open == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.sampled_from([ONE, TWO, DIAMOND, {"a": [], "b": []}, {"a": [], "b": ["a"], "c": ["a"]}]),
