@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,9 +13,9 @@ import msgspec
 import openai
 import pytest
 
-from bus.messages import RequestMessage, ResultMessage, decode_event, encode
+from bus.messages import Control, RequestMessage, ResultMessage, decode_event, encode
 from bus.port import Bus, Outgoing, Subscription
-from bus.topics import model_topic
+from bus.topics import control_channel, model_topic
 from tests.double.scripts import ANSWER, HANG
 from tests.double.server import Provider
 from tests.double.texts import vector
@@ -87,12 +88,15 @@ async def test_a_killed_workers_batch_is_served_once_more_by_another(own_fleet: 
     assert sum(row["total_tokens"] for row in rows) == provider.tokens == 2 * count
 
 
-async def queued(url: str, count: int) -> None:
-    """Waits until a worker's queue for the next batch is so long."""
+async def queued(url: str, count: int, *, busy: int = 0) -> None:
+    """Waits until a worker's queue for the next batch is so long, and at least so many are in its hands."""
 
     async def is_so() -> bool:
         async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as response:
-            return f"agentos_worker_batch_queue {count:.1f}\n" in await response.text()
+            figures = dict(
+                re.findall(r"^agentos_worker_(batch_queue|busy_slots) (\S+)$", await response.text(), re.M)
+            )
+        return float(figures["batch_queue"]) == count and float(figures["busy_slots"]) >= busy
 
     await until(is_so, f"{count} wait for a batch")
 
@@ -145,3 +149,22 @@ async def test_a_batch_is_smaller_where_a_deadline_presses_and_what_has_no_hope_
     served = await results(subscription, SIZE)
     assert {each.outcome for each in served.values()} == {"completed"}
     assert 1 <= served["pressed"].batch_size < SIZE
+
+
+async def test_a_cancelled_one_of_a_running_batch_leaves_the_others(own_fleet: Fleet, bus: Bus) -> None:
+    table = "1:1,8:6"
+    staged = {"AGENTOS_MOCK_BATCH_SECONDS": table, "AGENTOS_BATCH_SECONDS": table, **BATCHING}
+    worker = own_fleet.worker(**staged)
+    subscription = await bus.subscribe(own_fleet.result_topic, "test", window=100)
+    await own_fleet.start(worker)
+    names = [f"r{number}" for number in range(SIZE)]
+    await publish(bus, own_fleet, **dict.fromkeys(names, 600.0))
+    await queued(worker.url, 0, busy=SIZE)
+    await bus.send(control_channel(own_fleet.model), encode(Control(cancel=["r3"])))
+    ended = await results(subscription, SIZE)
+    assert {name: each.outcome for name, each in ended.items() if name != "r3"} == {
+        name: "completed" for name in names if name != "r3"
+    }
+    assert ended["r3"].outcome == "cancelled"
+    assert ended["r3"].usage.total_tokens > 0
+    assert {each.batch_size for each in ended.values()} == {SIZE}

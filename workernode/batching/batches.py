@@ -207,6 +207,7 @@ class Batches:
             member.call.progress.batch_size = size
         unit.ends_at = now + self._profile.seconds(min(size, self._profile.largest))
         unit.task = asyncio.create_task(self._serve(unit, size), name="batch")
+        unit.task.add_done_callback(unit.over)
         if unit.joint:
             self._take_at(unit.ends_at - EARLY_SECONDS - now)
         BATCH_SIZE.observe(size)

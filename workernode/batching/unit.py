@@ -79,6 +79,12 @@ class Unit:
             self.task.cancel()
             await asyncio.wait([self.task])
 
+    def over(self, task: asyncio.Task[None]) -> None:
+        """Its task has ended: if by a mistake of ours, nobody waits for ever."""
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            for member in self.members:
+                member.hear(error)
+
     def failed(self, error: Exception) -> Sequence[Outcome]:
         """What each of the members hears. That the upstream failed was seen once, not as often as they are many."""
         if not isinstance(error, CallFailed):

@@ -289,3 +289,15 @@ async def test_a_slot_is_not_kept_for_more() -> None:
     await backend.begun(1)
     backend.finish()
     await answers(task)
+
+
+async def test_a_backend_that_forgets_one_keeps_nobody_waiting() -> None:
+    backend = Served(joint=True)
+    ask = make(backend)
+    tasks = [ask("a"), ask("b")]
+    await backend.begun(1)
+    backend.finish(0, [answer_to("a")])
+    async with asyncio.timeout(PATIENCE):
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[0] == answer_to("a")
+    assert isinstance(outcomes[1], ValueError)
