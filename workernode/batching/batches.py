@@ -19,7 +19,7 @@ from workernode.backends.base import Answer, Backend, Call, Sink
 from workernode.batching.learned import Learned
 from workernode.batching.tally import Tally
 from workernode.batching.unit import Member, Outcome, Unit, grouped
-from workernode.errors import Dropped, LeaseLost, NotNow
+from workernode.errors import Dropped, NotNow
 from workernode.metrics import BATCH_SECONDS, BATCH_SIZE, BATCH_WAIT, DROPS
 
 # So long before the running batch is expected to end the next one is taken: it is there when the backend is free.
@@ -146,6 +146,14 @@ class Batches:
 
     def _look(self) -> None:
         self._looks_next, self._next_look = False, None
+        try:
+            self._form()
+        except Exception as error:  # noqa: BLE001 - a mistake of ours: whoever waits hears of it
+            for member in list(self._waiting):
+                self._take_out(member)
+                member.hear(error)
+
+    def _form(self) -> None:
         free = self._free()
         if not self._waiting or not free:
             return
@@ -195,7 +203,7 @@ class Batches:
         self._waiting.pop(member, None)
         try:
             member.begin()
-        except LeaseLost as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of it
             member.hear(error)
             return False
         return True

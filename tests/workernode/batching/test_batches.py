@@ -301,3 +301,31 @@ async def test_a_backend_that_forgets_one_keeps_nobody_waiting() -> None:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert outcomes[0] == answer_to("a")
     assert isinstance(outcomes[1], ValueError)
+
+
+async def test_a_mistake_at_the_start_of_one_is_its_own() -> None:
+    backend = Served(joint=True)
+    ask = make(backend)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    good = ask("good")
+    bad = asyncio.create_task(ask.batches.call(make_call("bad"), None, None, fail))
+    with pytest.raises(ZeroDivisionError):
+        await bad
+    await backend.begun(1)
+    assert backend.work == [["good"]]
+    backend.finish()
+    await answers(good)
+
+
+async def test_a_mistake_in_forming_reaches_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Served(joint=True)
+    ask = make(backend)
+    monkeypatch.setattr(ask.batches._former, "plan", lambda now: 1 / 0)
+    task = ask("a")
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(PATIENCE):
+            await task
+    assert ask.batches.queued == 0
