@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bus import messages
-from bus.messages import RollCall, WorkerNotice, decode_notice
+from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BadMessage, StoreUnavailable
@@ -30,6 +30,7 @@ class _Worker(NamedTuple):
     slots: int
     held: int
     heard_at: float
+    batch: BatchUse | None
 
 
 class Models:
@@ -82,6 +83,12 @@ class Models:
             for model, workers in self._workers.items()
         }
 
+    def batches(self, model: str) -> list[BatchUse]:
+        """What its workers that batch have told last."""
+        since = time.monotonic() - GONE_SECONDS
+        workers = self._workers.get(model, {}).values()
+        return [each.batch for each in workers if each.batch is not None and each.heard_at > since]
+
     async def all(self) -> list[KnownModel]:
         """Every model, by name."""
         await self._remember()
@@ -125,7 +132,7 @@ class Models:
         if notice.leaving:
             workers.pop(notice.node, None)
             return
-        workers[notice.node] = _Worker(notice.available, notice.slots, notice.held, time.monotonic())
+        workers[notice.node] = _Worker(notice.available, notice.slots, notice.held, time.monotonic(), notice.batch)
         if not self.serves(notice.model) and not any(worker.held for worker in workers.values()):
             self._unserved(notice.model)
         self._heard[notice.model] = notice.node_type

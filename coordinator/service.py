@@ -50,7 +50,7 @@ class TaskService:
     ) -> None:
         prices = prices_of(settings.prices)
         self.pipelines = Pipelines(
-            store, changed=lambda models: self._dispatcher.stages_changed(models), offered=offered
+            store, models, changed=lambda models: self._dispatcher.stages_changed(models), offered=offered
         )
         board = Board(process, settings.dispatch_order, self.pipelines.desks.get)
         self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())

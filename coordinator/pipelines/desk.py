@@ -66,12 +66,12 @@ class Desk(Lane):
         for node in self._gate.drop(task):
             del self._came[task, node]
 
-    def window(self, fleet: Fleet, now: float) -> int:
-        self._man(fleet)
+    def window(self, fleet: Fleet, outstanding: int, now: float) -> int:
+        self.man(fleet)
+        self.outstanding = outstanding
         return stage_window(fleet.workers, self.watch.size, self._rate.per_second(now), LEAD_SECONDS)
 
-    def take(self, room: int, outstanding: int, charge: Callable[[int], None]) -> Turn:
-        self.outstanding = outstanding
+    def take(self, room: int, charge: Callable[[int], None]) -> Turn:
         sight = self._sight()
         sent, dropped = self._gate.take(room, sight, charge)
         dropped += self._gate.prune(sight)
@@ -98,7 +98,7 @@ class Desk(Lane):
         """Whether a request that comes to the pipeline now can make it, as far as this stage tells."""
         return self._gate.policy.admits(self._sight(waiting=len(self)), deadline)
 
-    def _man(self, fleet: Fleet) -> None:
+    def man(self, fleet: Fleet) -> None:
         """So many workers are there now."""
         now = self._clock()
         self.worker_seconds += self.watch.workers * max(0.0, now - self._manned_at)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bus.messages import BatchUse
 from coordinator.graph.graph import Graph
 from coordinator.graph.specs import PipelineRequest
 from coordinator.pipelines.desk import Desk
@@ -34,8 +36,8 @@ class Figures:
                 self._dropped[node.id] += node.error is not None and node.error.get("code") == UNREACHABLE
         return how
 
-    def told(self, desks: dict[str, Desk], now: float) -> dict[str, Any]:
-        """As the API tells them."""
+    def told(self, desks: Mapping[str, Desk], uses: Mapping[str, Sequence[BatchUse]], now: float) -> dict[str, Any]:
+        """As the API tells them. `uses`: what the workers of each stage have told last."""
         on_time, dropped = self.ended["on_time"], self.ended["dropped"] + self.refused
         return {
             "offered": self.offered,
@@ -45,10 +47,10 @@ class Figures:
             "dropped_at_the_door": self.refused,
             "failed": self.ended["failed"],
             "goodput": on_time / self.offered if self.offered else None,
-            "stages": {name: self._stage(name, desk, now) for name, desk in desks.items()},
+            "stages": {name: self._stage(name, desk, uses[name], now) for name, desk in desks.items()},
         }
 
-    def _stage(self, name: str, desk: Desk, now: float) -> dict[str, Any]:
+    def _stage(self, name: str, desk: Desk, uses: Sequence[BatchUse], now: float) -> dict[str, Any]:
         watch = desk.watch
         return {
             "arrived": desk.arrived,
@@ -58,6 +60,8 @@ class Figures:
             "outstanding": desk.outstanding,
             "workers": watch.workers,
             "batch_size": watch.size,
+            "queued_at_workers": sum(use.queued for use in uses),
+            "filled": _filled(uses),
             "rate": watch.rate(now),
             "queue_wait": watch.queue_wait(now),
             "hop": watch.hop(now),
@@ -66,6 +70,12 @@ class Figures:
             "wasted_seconds": self._wasted[name],
             "worker_seconds": desk.worker_seconds,
         }
+
+
+def _filled(uses: Sequence[BatchUse]) -> float | None:
+    """Mean requests in a batch of late; None without one."""
+    batches = sum(use.batches for use in uses)
+    return sum(use.requests for use in uses) / batches if batches else None
 
 
 def _how(state: TaskState | None, in_time: bool) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from coordinator.graph.graph import Graph
 from coordinator.metrics import pipeline_ended, pipeline_offered
+from coordinator.models import Models
 from coordinator.pipelines.desks import Desks
 from coordinator.pipelines.figures import Figures
 from coordinator.pipelines.registry import Registry
 from policy.slo.pipeline import Pipeline
+from policy.window import Fleet
 from store import Store
 
 
@@ -21,7 +23,15 @@ class Pipelines:
     name of its pipeline.
     """
 
-    def __init__(self, store: Store, *, changed: Callable[[set[str]], None], offered: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        *,
+        changed: Callable[[set[str]], None],
+        offered: Callable[[str], None],
+    ) -> None:
+        self._models = models
         self.registry = Registry(store, self._restage)
         self.desks = Desks(time.time)
         self._changed = changed
@@ -58,7 +68,11 @@ class Pipelines:
 
     def told(self, pipeline: Pipeline) -> dict[str, Any]:
         """The figures of a pipeline."""
-        return self._figures[pipeline.name].told(self.desks.of(pipeline), time.time())
+        desks, fleets = self.desks.of(pipeline), self._models.fleets()
+        for desk in desks.values():
+            desk.man(fleets.get(desk.stage.model, Fleet()))
+        uses = {name: self._models.batches(desk.stage.model) for name, desk in desks.items()}
+        return self._figures[pipeline.name].told(desks, uses, time.time())
 
     def _restage(self) -> None:
         changed = self.desks.set(self.registry.stages())

@@ -136,9 +136,12 @@ class Board:
         """
         picks: list[Pick] = []
         for model, lane in self._lanes.items():
-            whole = lane.window(fleets.get(model, Fleet()), now)
+            peers, mine = others.get(model, []), self._demand(model)
+            outstanding = mine.outstanding + sum(peer.outstanding for peer in peers)
+            whole = lane.window(fleets.get(model, Fleet()), outstanding, now)
             if len(lane):
-                first = self._first(lane, model, whole, others.get(model, []), limit - len(picks))
+                room = part(whole, peers, mine) - mine.outstanding
+                first = self._first(lane, model, min(room, limit - len(picks)))
                 self._leaving[model] += len(first)
                 picks += first
         return picks
@@ -238,15 +241,9 @@ class Board:
         self._tokens.learn(model, tokens)
         lane.shares.charge(held.task.user_id, tokens - flight.charged)
 
-    def _first(self, lane: Lane, model: str, whole: int, others: list[Demand], limit: int) -> list[Pick]:
-        mine, charged = self._demand(model), self._tokens.expect(model)
-        room = part(whole, others, mine) - mine.outstanding
-        outstanding = mine.outstanding + sum(other.outstanding for other in others)
-        turn = lane.take(
-            max(0, min(room, limit)),
-            outstanding,
-            lambda task_id: lane.shares.charge(self._held[task_id].task.user_id, charged),
-        )
+    def _first(self, lane: Lane, model: str, room: int) -> list[Pick]:
+        charged = self._tokens.expect(model)
+        turn = lane.take(max(0, room), lambda task_id: lane.shares.charge(self._held[task_id].task.user_id, charged))
         self._dropped += [(self._held[task_id], node_id) for task_id, node_id in turn.dropped]
         picks: list[Pick] = []
         for task_id, node_id in turn.leaving:

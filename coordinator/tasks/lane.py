@@ -53,13 +53,13 @@ class Lane:
         """Forgets the task's nodes."""
         self._line.drop(task)
 
-    def window(self, fleet: Fleet, now: float) -> int:
-        """How many may be outstanding, of all coordinators together."""
+    def window(self, fleet: Fleet, outstanding: int, now: float) -> int:
+        """How many may be outstanding, of all coordinators together; so many are."""
         return window(fleet.slots, self._rate.per_second(now), LEAD_SECONDS)
 
-    def take(self, room: int, outstanding: int, charge: Callable[[int], None]) -> Turn:
-        """Those whose turn it is, at most `room`, while so many are outstanding. `charge` charges a task's user, once
-        for each of its nodes, before the next is chosen.
+    def take(self, room: int, charge: Callable[[int], None]) -> Turn:
+        """Those whose turn it is, at most `room`. `charge` charges a task's user, once for each of its nodes, before
+        the next is chosen.
         """
         turn = Turn([], [])
         while len(turn.leaving) < room and (popped := self._line.pop()) is not None:

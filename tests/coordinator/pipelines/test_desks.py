@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bus.messages import NO_USAGE
+from bus.messages import NO_USAGE, BatchUse
 from coordinator.graph.graph import Graph, NodeStatus
 from coordinator.noderesult import NodeResult
 from coordinator.pipelines.desk import Desk
@@ -203,7 +203,8 @@ def test_figures_say_what_became_of_requests_and_what_was_wasted() -> None:
         request = held.graph.description.pipeline
         assert request is not None
         figures.end(request, held.graph, seconds)
-    told = figures.told(driver.desks.of(driver.template.pipeline), driver.now)
+    use = BatchUse(size=SIZE, queued=3, batches=2, requests=7, wait=0.1, wait_p10=0.0, service=0.2)
+    told = figures.told(driver.desks.of(driver.template.pipeline), {"one": [use, use], "two": []}, driver.now)
     assert {name: told[name] for name in ("offered", "on_time", "late", "dropped", "failed", "goodput")} == {
         "offered": 5,
         "on_time": 1,
@@ -213,6 +214,7 @@ def test_figures_say_what_became_of_requests_and_what_was_wasted() -> None:
         "goodput": 0.2,
     }
     assert (told["stages"]["one"]["wasted_seconds"], told["stages"]["two"]["wasted_seconds"]) == (0.1, 0.05)
+    assert [(each["queued_at_workers"], each["filled"]) for each in told["stages"].values()] == [(6, 3.5), (0, None)]
     assert (told["stages"]["one"]["served"], told["stages"]["two"]["served"]) == (3, 2)
 
 
