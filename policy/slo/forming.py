@@ -11,8 +11,9 @@ from policy.slo.profile import Profile
 from policy.slo.queue import Queue
 
 Key = TypeVar("Key", bound=Hashable)
-# A batch that starts at the last moment starts so much before it, in seconds: timers and the way back take some.
-MARGIN_SECONDS = 0.01
+# A batch that is not full waits for others so long, as a part of what one request alone takes. It never starts later
+# than so long before the last moment for those that are there and one more.
+GATHER = 0.1
 
 
 class Formed(NamedTuple, Generic[Key]):
@@ -35,6 +36,7 @@ class Former(Generic[Key]):
 
     def __init__(self, policy: PolicyName, profile: Profile, size: int) -> None:
         self._queue: Queue[Key] = Queue()
+        self._until = math.inf
         self.order(policy, profile, size)
 
     def order(self, policy: PolicyName, profile: Profile, size: int) -> None:
@@ -65,49 +67,57 @@ class Former(Generic[Key]):
             return self._nexus(now)
         if self._policy == "pard":
             return self._pard(now)
-        return self._latest(now)
+        return self._gathered(now)
 
     def _lazy(self, now: float) -> Formed[Key]:
         """The largest batch that fits the head's budget (`GetBatchTaskEarliest`)."""
         drop = self._late(now + self._profile.seconds(1))
-        return Formed(self._queue.take(self._fitting(now)), drop, None)
+        count = min(self._size, len(self._queue))
+        if count:
+            count = max(1, min(count, self._profile.fitting(self._queue.head() - now)))
+        return Formed(self._queue.take(count), drop, None)
 
     def _nexus(self, now: float) -> Formed[Key]:
-        """What would make the batch smaller than planned is dropped; past the plan it grows while that costs nobody
-        his deadline (`BatchPolicyBySlidingWindowWithFreeLunch`).
+        """Past the plan it grows while that costs nobody his deadline
+        (`BatchPolicyBySlidingWindowWithFreeLunch`).
         """
-        queue, start, drop = self._queue, list[Key](), list[Key]()
-        earliest = math.inf
-        while len(queue) and len(start) < self._size:
-            size = min(self._size, len(start) + len(queue))
-            due = queue.head()
-            if due < now + self._profile.seconds(size):
-                drop.append(queue.pop())
-            else:
-                earliest = min(earliest, due)
-                start.append(queue.pop())
-        while len(queue) and len(start) < self._profile.largest:
-            if now + self._profile.seconds(len(start) + 1) > earliest:
+        formed, earliest = self._windowed(now)
+        while len(self._queue) and len(formed.start) < self._profile.largest:
+            if now + self._profile.seconds(len(formed.start) + 1) > earliest:
                 break
-            start.append(queue.pop())
-        return Formed(start, drop, None)
+            formed.start.append(self._queue.pop())
+        return formed
 
     def _pard(self, now: float) -> Formed[Key]:
         """What would be late, executed as planned, is dropped."""
         drop = self._late(now + self._profile.seconds(self._size))
         return Formed(self._queue.take(min(self._size, len(self._queue))), drop, None)
 
-    def _latest(self, now: float) -> Formed[Key]:
-        """A full batch at once, a smaller one at the last moment at which it would do with one more (Symphony)."""
-        drop = self._late(now + self._profile.seconds(1))
-        count = len(self._queue)
-        if not count:
-            return Formed([], drop, None)
-        if count < self._size:
-            last = self._queue.head() - self._profile.seconds(count + 1) - MARGIN_SECONDS
-            if now < last < math.inf:
-                return Formed([], drop, last)
-        return Formed(self._queue.take(self._fitting(now)), drop, None)
+    def _gathered(self, now: float) -> Formed[Key]:
+        """As Nexus, but a batch that is not full waits a moment for others, unless that costs a deadline: requests
+        that belong together come one after the other.
+        """
+        if 0 < len(self._queue) < self._size:
+            alone = self._profile.seconds(1)
+            self._until = min(self._until, now + GATHER * alone)
+            last = self._queue.head() - self._profile.seconds(len(self._queue) + 1) - GATHER * alone
+            if now < (until := min(self._until, last)):
+                return Formed([], [], until)
+        self._until = math.inf
+        return self._windowed(now)[0]
+
+    def _windowed(self, now: float) -> tuple[Formed[Key], float]:
+        """Drops what would make the batch smaller than planned, or than there are. Tells its earliest deadline too."""
+        queue, start, drop = self._queue, list[Key](), list[Key]()
+        earliest = math.inf
+        while len(queue) and len(start) < self._size:
+            due = queue.head()
+            if due < now + self._profile.seconds(min(self._size, len(start) + len(queue))):
+                drop.append(queue.pop())
+            else:
+                earliest = min(earliest, due)
+                start.append(queue.pop())
+        return Formed(start, drop, None), earliest
 
     def _late(self, bound: float) -> list[Key]:
         """Takes out what is due before."""
@@ -115,9 +125,3 @@ class Former(Generic[Key]):
         while len(self._queue) and self._queue.head() < bound:
             late.append(self._queue.pop())
         return late
-
-    def _fitting(self, now: float) -> int:
-        """The largest batch whose end the head can wait for; one, if there is a head at all."""
-        if not len(self._queue):
-            return 0
-        return max(1, min(self._size, len(self._queue), self._profile.fitting(self._queue.head() - now)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from policy.fair import STALE
 from policy.line import Line
-from policy.order import Offer
+from policy.order import Offer, Order
 from policy.slo.pipeline import PolicyName
 from policy.slo.rules import POLICIES
 from policy.slo.sight import Sight
@@ -27,18 +28,19 @@ class Taken(NamedTuple):
 class Gate:
     """The ready nodes of one stage. Users' shares and priorities are as in any `Line`.
 
-    What is held has left the line: it goes, the last first, when the line is empty and there is room. Every operation
-    is O(log n) for each node, amortised; but a change of the mode puts the whole line in order anew.
+    What is held has left the line: it goes, the last first, when the line is empty and the workers have less in hand
+    than their batches hold. Every operation is O(log n) for each node, amortised; but a change of the order, which is
+    rare, is O(n).
     """
 
     def __init__(self, policy: PolicyName, line: Line) -> None:
-        """`line`: empty; its order becomes the policy's."""
+        """`line`: an empty one; from now on the gate says what its order is."""
         self.policy = POLICIES[policy]
         self._line = line
         self._deadlines: dict[int, float | None] = {}
         self._due: list[tuple[float, int]] = []
         self._held: dict[int, list[str]] = {}
-        line.reorder(self.policy.order("normal"))
+        self._order: Order = "fcfs"
 
     def __len__(self) -> int:
         return len(self._line) + len(self._held)
@@ -68,33 +70,41 @@ class Gate:
         """Those whose turn it is, at most `room` to send. `charge` is called with the task of each of these, to
         charge its user before the next is chosen (see `Line`).
         """
-        self._line.reorder(self.policy.order(sight.mode))
-        taken = Taken([], [])
+        sight = sight._replace(waiting=len(self))
+        self._reorder(sight)
+        taken, late = Taken([], []), self.policy.late_before(sight)
         while len(taken.send) < room and (node := self._line.pop()) is not None:
-            self._judge(node, sight, taken, charge)
-        while len(taken.send) < room and self._held:
+            self._judge(node, late, sight, taken, charge)
+        idle = sight.workers * sight.size - sight.outstanding
+        while len(taken.send) < min(room, idle) and self._held:
             self._release(sight, taken, charge)
         return taken
 
     def prune(self, sight: Sight) -> list[Node]:
         """Takes out what has no hope, wherever it waits."""
-        bound, gone = self.policy.hopeless_before(sight), list[Node]()
-        while self._due and (self._due[0][0] < bound or self._stale(self._due[0])):
-            due = heapq.heappop(self._due)
-            if not self._stale(due):
-                gone += [(due[1], name) for name in self.drop(due[1])]
+        gone: list[Node] = []
+        while self._earliest() < self.policy.hopeless_before(sight._replace(waiting=len(self))):
+            task = heapq.heappop(self._due)[1]
+            gone += [(task, name) for name in self.drop(task)]
         return gone
 
-    def _stale(self, due: tuple[float, int]) -> bool:
-        return self._deadlines.get(due[1]) != due[0]
+    def _reorder(self, sight: Sight) -> None:
+        self._order = self.policy.order(sight, self._earliest(), self._order)
+        self._line.reorder(self._order)
 
-    def _judge(self, node: Node, sight: Sight, taken: Taken, charge: Callable[[int], None]) -> None:
-        task = node[0]
+    def _earliest(self) -> float:
+        """The first deadline of all that wait; infinite if none has one."""
+        while self._due and self._deadlines.get(self._due[0][1]) != self._due[0][0]:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else math.inf
+
+    def _judge(self, node: Node, late: float, sight: Sight, taken: Taken, charge: Callable[[int], None]) -> None:
+        task, name = node
         deadline = self._deadlines[task]
-        if deadline is None or deadline >= self.policy.late_before(sight, len(taken.send)):
+        if deadline is None or deadline >= late:
             self._send(node, taken, charge)
         elif self.policy.holds and deadline >= self.policy.hopeless_before(sight):
-            self._held.setdefault(task, []).append(node[1])
+            self._held.setdefault(task, []).append(name)
             return
         else:
             taken.dropped.append(node)

@@ -11,30 +11,33 @@ from collections.abc import Mapping
 
 from policy.order import Order
 from policy.slo.pipeline import PolicyName
-from policy.slo.sight import Mode, Sight
+from policy.slo.sight import Sight
+
+# More that wait than so many times what the workers have in hand are a crowd.
+CROWD = 2
 
 
 class Policy:
     """ "none": drops nothing; first come, first served. Deadlines are on the clock of `Sight.now`.
 
     `name`: in a pipeline's description. `holds`: what is expected to be late, and not hopeless, is not dropped at
-    its turn, but goes only if nothing better is there.
+    its turn, but goes only if a worker would else have nothing to do.
     """
 
     name: PolicyName = "none"
     holds = False
 
-    def order(self, mode: Mode) -> Order:
-        """Of the line before the gate."""
+    def order(self, sight: Sight, earliest: float, before: Order) -> Order:
+        """Of the line before the gate. `earliest`: the first deadline there; `before`: the order until now."""
         return "fcfs"
 
     def hopeless_before(self, sight: Sight) -> float:
-        """The earliest deadline that can be met at best. What is due before is dropped wherever it waits."""
+        """The earliest deadline worth its place in the line. What is due before is dropped wherever it waits."""
         return -math.inf
 
-    def late_before(self, sight: Sight, ahead: int) -> float:
-        """The earliest deadline that a request is expected to meet, if it leaves the gate now and `ahead` others have
-        left since `sight`. What is due before is dropped at its turn, or held.
+    def late_before(self, sight: Sight) -> float:
+        """The earliest deadline that a request is expected to meet, if it leaves the gate now. What is due before is
+        dropped at its turn, or held.
         """
         return -math.inf
 
@@ -52,13 +55,13 @@ class Lazy(Policy):
 
     name: PolicyName = "lazy"
 
-    def order(self, mode: Mode) -> Order:
+    def order(self, sight: Sight, earliest: float, before: Order) -> Order:
         return "deadline"
 
     def hopeless_before(self, sight: Sight) -> float:
         return sight.now + sight.profile.seconds(1)
 
-    def late_before(self, sight: Sight, ahead: int) -> float:
+    def late_before(self, sight: Sight) -> float:
         return sight.now + sight.profile.seconds(1)
 
     def serve_by(self, sight: Sight, deadline: float | None) -> float | None:
@@ -80,13 +83,13 @@ class Pard(Lazy):
 
     name: PolicyName = "pard"
 
-    def order(self, mode: Mode) -> Order:
-        return "relaxed" if mode == "overload" else "deadline"
+    def order(self, sight: Sight, earliest: float, before: Order) -> Order:
+        return "relaxed" if sight.mode == "overload" else "deadline"
 
     def hopeless_before(self, sight: Sight) -> float:
         return sight.now + sight.profile.seconds(1) + sight.least
 
-    def late_before(self, sight: Sight, ahead: int) -> float:
+    def late_before(self, sight: Sight) -> float:
         return sight.now + sight.wait + sight.profile.seconds(sight.size) + sight.later
 
     def serve_by(self, sight: Sight, deadline: float | None) -> float | None:
@@ -94,9 +97,27 @@ class Pard(Lazy):
 
 
 class AgentOS(Pard):
-    """Ours."""
+    """Ours: PARD's estimate, and three things that differ.
+
+    The order is read off the line itself: the latest deadline goes first once the earliest is expected to be late,
+    and until none is. What is expected to be late is held while few wait, and served if a worker would else be idle.
+    While many wait there will be none, so it is dropped at once, and its client hears of it.
+    """
 
     name: PolicyName = "agentos"
+    holds = True
+
+    def order(self, sight: Sight, earliest: float, before: Order) -> Order:
+        if earliest < self.late_before(sight):
+            return "relaxed"
+        return before if before == "relaxed" and _crowded(sight) else "deadline"
+
+    def hopeless_before(self, sight: Sight) -> float:
+        return self.late_before(sight) if _crowded(sight) else super().hopeless_before(sight)
+
+
+def _crowded(sight: Sight) -> bool:
+    return sight.waiting > CROWD * sight.workers * sight.size
 
 
 POLICIES: Mapping[PolicyName, Policy] = {

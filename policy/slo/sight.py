@@ -13,9 +13,8 @@ class Sight(NamedTuple):
     """A stage at one moment; `StageWatch.sight` makes it. Times in seconds; `now` on the clock of the deadlines.
 
     `size`: of the batches, as planned. `wait`: from leaving the gate to the start of the batch, as seen of late.
-    `outstanding`: requests beyond the gate without a result; `waiting`: those before it. `hop`: from the gate to a
-    worker, as seen of late. `later`: from the end of this stage to the end of the pipeline, on its longest path, as
-    expected; `least`: the same at best.
+    `outstanding`: requests beyond the gate without a result; `waiting`: those before it. `later`: from the end of
+    this stage to the end of the pipeline, on its longest path, as expected; `least`: the same at best.
     """
 
     now: float
@@ -25,7 +24,6 @@ class Sight(NamedTuple):
     wait: float
     outstanding: int
     waiting: int
-    hop: float
     later: float
     least: float
     mode: Mode

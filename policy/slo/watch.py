@@ -160,7 +160,6 @@ class StageWatch:
             wait=self.hop(now) + self.batch_wait(now),
             outstanding=outstanding,
             waiting=waiting,
-            hop=self.hop(now),
             later=later[0],
             least=later[1],
             mode=self.mode(now),

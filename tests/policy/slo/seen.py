@@ -22,7 +22,6 @@ def sight(**figures: Any) -> Sight:
         wait=0.0,
         outstanding=0,
         waiting=0,
-        hop=0.0,
         later=0.0,
         least=0.0,
         mode="normal",
