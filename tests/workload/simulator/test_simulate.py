@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,6 +78,17 @@ def test_what_is_late_is_waste_and_nothing_else_is() -> None:
     assert late.goodput == pytest.approx(2 / 3)
     assert late.wasted == pytest.approx(1 / 3)
     assert late.stages["b"].wasted_seconds == pytest.approx(0.1)
+
+
+def test_what_still_runs_in_one_branch_when_the_other_has_dropped_it_is_waste() -> None:
+    """The worker of a, one after the other, has no time for the last two; those of b are busy with all five."""
+    of = pipeline({"a": [], "b": []}, slo=0.35, profile={1: 0.1})
+    slow = msgspec.structs.replace(of.stages[1], profile={1: 0.34})
+    of = msgspec.structs.replace(of, stages=[of.stages[0], slow])
+    figures = simulate(of, [1.0] * 5, "lazy", {"a": StagePlan(1, 1), "b": StagePlan(1, 5)}, hop=0.0).figures
+    assert (figures.on_time, figures.dropped_at) == (3, {"door": 0, "a": 2, "b": 0})
+    assert figures.stages["b"].wasted_seconds == pytest.approx(2 * 0.34)
+    assert figures.stages["a"].wasted_seconds == 0
 
 
 def test_the_other_branch_does_not_go_on_with_what_is_dropped_in_one() -> None:
