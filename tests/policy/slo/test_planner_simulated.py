@@ -58,7 +58,7 @@ def test_a_worker_less_would_not_do(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("pipeline", [ONE, TWO], ids=lambda each: each.name)
 def test_a_load_in_waves_is_served_at_half_the_cost_of_a_fleet_for_its_peak(pipeline: Pipeline) -> None:
     def wave(now: float) -> float:
-        """Quiet for long, then up to 150 a second: a mean of 43."""
+        """Quiet for long, then up to 150 a second: a mean of 36."""
         return 10 + 140 * max(0.0, math.sin(now * 2 * math.pi / 600)) ** 4
 
     load = arrivals(wave, 150.0, 600.0)
