@@ -85,17 +85,16 @@ class Calls:
         async with self._intake.company.entered(alone=work.delivery.crashes >= SUSPECT_AFTER):
             permit = await self._intake.admit(call)
             try:
-                return await self._permitted(call, permit, self._answer(work, call, times, permit, reply))
+                if self._batches.on:
+                    return await self._permitted(call, permit, self._in_batch(work, call, times, permit, reply))
+                self._begin(work, call, times, permit)
+                return await self._permitted(call, permit, self._backend.call(call, reply if call.stream else None))
             finally:
                 self._intake.left(permit, call.progress)
 
-    async def _answer(self, work: Work, call: Call, times: Times, permit: Permit, reply: Reply) -> Answer:
+    def _in_batch(self, work: Work, call: Call, times: Times, permit: Permit, reply: Reply) -> Awaitable[Answer]:
         begin = partial(self._begin, work, call, times, permit)
-        sink = reply if call.stream else None
-        if self._batches.on:
-            return await self._batches.call(call, sink, work.serve_by, begin)
-        begin()
-        return await self._backend.call(call, sink)
+        return self._batches.call(call, reply if call.stream else None, work.serve_by, begin)
 
     def _begin(self, work: Work, call: Call, times: Times, permit: Permit) -> None:
         times.admitted_at = time.time()
