@@ -24,7 +24,7 @@ unset. An unknown `AGENTOS_` variable or name in the file is refused with the ne
 PARTS: list[tuple[str, type[Settings]]] = [
     ("`agentos worker`, `WorkerNode.py`", WorkerSettings),
     ("`agentos coordinator`", CoordinatorSettings),
-    ("`agentos up`, `start.sh`", UpSettings),
+    ("`agentos up`, `start.sh`, `agentos scaler`", UpSettings),
     ("`agentos submit`, `tasks`, `task`, `cancel`, `users`, `load`, `synthetic`", ClientSettings),
 ]
 
