@@ -11,9 +11,10 @@ from policy.slo.profile import Profile
 from policy.slo.queue import Queue
 
 Key = TypeVar("Key", bound=Hashable)
-# A batch that is not full waits for others so long, as a part of what one request alone takes. It never starts later
-# than so long before the last moment for those that are there and one more.
+# A batch that is not full waits for others so long, as a part of what one request alone takes.
 GATHER = 0.1
+# It starts so long, in seconds, before the last moment for those that are there and one more: timers are late.
+MARGIN_SECONDS = 0.01
 
 
 class Formed(NamedTuple, Generic[Key]):
@@ -98,16 +99,15 @@ class Former(Generic[Key]):
         that belong together come one after the other.
         """
         if 0 < len(self._queue) < self._size:
-            alone = self._profile.seconds(1)
-            self._until = min(self._until, now + GATHER * alone)
-            last = self._queue.head() - self._profile.seconds(len(self._queue) + 1) - GATHER * alone
+            self._until = min(self._until, now + GATHER * self._profile.seconds(1))
+            last = self._queue.head() - self._profile.seconds(len(self._queue) + 1) - MARGIN_SECONDS
             if now < (until := min(self._until, last)):
                 return Formed([], [], until)
         self._until = math.inf
         return self._windowed(now)[0]
 
     def _windowed(self, now: float) -> tuple[Formed[Key], float]:
-        """Drops what would make the batch smaller than planned, or than there are. Tells its earliest deadline too."""
+        """Drops what would make the batch smaller than planned, or than there are. Its earliest deadline, too."""
         queue, start, drop = self._queue, list[Key](), list[Key]()
         earliest = math.inf
         while len(queue) and len(start) < self._size:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.slo.forming import GATHER, Formed, Former
+from policy.slo.forming import GATHER, MARGIN_SECONDS, Formed, Former
 from policy.slo.pipeline import PolicyName
 from policy.slo.rules import POLICIES
 from tests.policy.slo.seen import PLAIN, SEED, Counted
@@ -104,11 +104,11 @@ def test_ours_lets_a_batch_that_is_not_full_wait_a_moment_for_others() -> None:
 
 
 def test_ours_waits_for_nobody_who_would_cost_a_deadline() -> None:
-    last = 101.56 - 1.5 - GATHER * 1.0
-    assert planned("agentos", 101.55) == ([0], [])
-    some = former("agentos", 101.65)
-    assert some.plan(100.0).again_at == pytest.approx(last + 0.09)
-    some.add(1, 101.65)
+    last = 100.05 + 1.5 + MARGIN_SECONDS
+    assert planned("agentos", 101.5) == ([0], [])
+    some = former("agentos", last)
+    assert some.plan(100.0).again_at == pytest.approx(100.05)
+    some.add(1, last)
     assert some.plan(100.01).start == [0, 1]
 
 
