@@ -9,9 +9,10 @@ import itertools
 import random
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from unittest.mock import patch
+from typing import cast
 
 from policy.order import Order
 from policy.slo import forming, rules
@@ -113,8 +114,19 @@ def goodput(policy: PolicyName, *, stages: int, burstiness: float, load: float, 
 def varied(variant: str, run: Callable[[PolicyName], float]) -> float:
     """A run under other rules."""
     policy, gather = VARIANTS[variant]
-    with patch.dict(rules.POLICIES, {policy.name: policy}), patch.object(forming, "GATHER", gather):
+    with _in_force(policy, gather):
         return run(policy.name)
+
+
+@contextmanager
+def _in_force(policy: Policy, gather: float) -> Iterator[None]:
+    policies = cast(dict[PolicyName, Policy], rules.POLICIES)
+    kept = policies[policy.name], forming.GATHER
+    policies[policy.name], forming.GATHER = policy, gather
+    try:
+        yield
+    finally:
+        policies[policy.name], forming.GATHER = kept
 
 
 def main(variants: Sequence[str], count: int) -> None:
