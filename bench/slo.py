@@ -157,7 +157,17 @@ def _print_stages(rows: Sequence[Row]) -> None:
 
 def _print_planner(provided: Sequence[Provision]) -> None:
     report.show("\nThe planner beside a fixed fleet, as planned for the busiest second: requests on time in %\n")
-    head = ["pipeline, arrivals", "mean/s", "peak/s", "fixed", "planner", "fixed worker-s", "planner's", "of fixed"]
+    head = [
+        "pipeline, arrivals",
+        "mean/s",
+        "peak/s",
+        "fixed",
+        "planner",
+        "fixed worker-s",
+        "planner's",
+        "of fixed",
+        "mean of peak",
+    ]
     rows = [
         [
             f"{each.pipeline}, {SHAPES[each.arrivals]}",
@@ -168,6 +178,7 @@ def _print_planner(provided: Sequence[Provision]) -> None:
             f"{each.fixed.worker_seconds:,.0f}",
             f"{each.planned.worker_seconds:,.0f}",
             f"{each.part:.2f}",
+            f"{each.rate / each.peak:.2f}",
         ]
         for each in provided
     ]
