@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -88,15 +87,12 @@ async def test_a_killed_workers_batch_is_served_once_more_by_another(own_fleet: 
     assert sum(row["total_tokens"] for row in rows) == provider.tokens == 2 * count
 
 
-async def queued(url: str, count: int, *, busy: int = 0) -> None:
-    """Waits until a worker's queue for the next batch is so long, and at least so many are in its hands."""
+async def queued(url: str, count: int) -> None:
+    """Waits until a worker's queue for the next batch is so long."""
 
     async def is_so() -> bool:
         async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as response:
-            figures = dict(
-                re.findall(r"^agentos_worker_(batch_queue|busy_slots) (\S+)$", await response.text(), re.M)
-            )
-        return float(figures["batch_queue"]) == count and float(figures["busy_slots"]) >= busy
+            return f"agentos_worker_batch_queue {count:.1f}\n" in await response.text()
 
     await until(is_so, f"{count} wait for a batch")
 
@@ -122,7 +118,7 @@ async def results(subscription: Subscription, count: int) -> dict[str, ResultMes
 
 async def publish(bus: Bus, fleet: Fleet, **serve_by: float) -> None:
     """Requests by name, and within how many seconds each is to be served."""
-    now, data = time.time(), b'{"messages": [{"role": "user", "content": "Hello."}]}'
+    now, data = time.time(), b'{"input": "some words"}'
     messages = [
         RequestMessage(request_id=name, data=msgspec.Raw(data), serve_by=now + seconds)
         for name, seconds in serve_by.items()
@@ -135,8 +131,8 @@ async def test_a_batch_is_smaller_where_a_deadline_presses_and_what_has_no_hope_
     own_fleet: Fleet, bus: Bus
 ) -> None:
     table = "1:0.2,8:6.5"
-    staged = {"AGENTOS_MOCK_BATCH_SECONDS": table, "AGENTOS_BATCH_SECONDS": table, **BATCHING}
-    worker = own_fleet.worker(**staged)
+    staged = {"AGENTOS_MOCK_BATCH_SECONDS": table, "AGENTOS_BATCH_SECONDS": table, "AGENTOS_BATCH_POLICY": "lazy"}
+    worker = own_fleet.worker(**staged, **BATCHING)
     subscription = await bus.subscribe(own_fleet.result_topic, "test", window=100)
     await own_fleet.start(worker)
     await publish(bus, own_fleet, hopeless=0.1)
@@ -151,20 +147,24 @@ async def test_a_batch_is_smaller_where_a_deadline_presses_and_what_has_no_hope_
     assert 1 <= served["pressed"].batch_size < SIZE
 
 
-async def test_a_cancelled_one_of_a_running_batch_leaves_the_others(own_fleet: Fleet, bus: Bus) -> None:
-    table = "1:1,8:6"
-    staged = {"AGENTOS_MOCK_BATCH_SECONDS": table, "AGENTOS_BATCH_SECONDS": table, **BATCHING}
-    worker = own_fleet.worker(**staged)
+async def test_a_cancelled_one_of_a_running_batch_leaves_the_others_and_is_billed(
+    own_fleet: Fleet, bus: Bus, provider: Provider
+) -> None:
+    provider.hold(0)
+    provider.delay = 5.0  # the cancellation is faster
+    worker = own_fleet.worker(API_URL=provider.url, **BATCHING)
     subscription = await bus.subscribe(own_fleet.result_topic, "test", window=100)
     await own_fleet.start(worker)
+    await publish(bus, own_fleet, first=600.0)
+    await provider.call(0)
     names = [f"r{number}" for number in range(SIZE)]
     await publish(bus, own_fleet, **dict.fromkeys(names, 600.0))
-    await queued(worker.url, 0, busy=SIZE)
+    await queued(worker.url, SIZE)
+    provider.release()
+    await provider.call(1)
     await bus.send(control_channel(own_fleet.model), encode(Control(cancel=["r3"])))
-    ended = await results(subscription, SIZE)
-    assert {name: each.outcome for name, each in ended.items() if name != "r3"} == {
-        name: "completed" for name in names if name != "r3"
-    }
-    assert ended["r3"].outcome == "cancelled"
-    assert ended["r3"].usage.total_tokens > 0
-    assert {each.batch_size for each in ended.values()} == {SIZE}
+    ended = await results(subscription, 1 + SIZE)
+    assert {name for name, each in ended.items() if each.outcome == "completed"} == {"first", *names} - {"r3"}
+    assert (ended["r3"].outcome, ended["r3"].batch_size) == ("cancelled", SIZE)
+    assert inputs(provider) == [1, SIZE]
+    assert sum(each.usage.total_tokens for each in ended.values()) == provider.tokens

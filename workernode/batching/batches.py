@@ -46,7 +46,7 @@ class Batches:
         self._learned = Learned(order.seconds)
         self._profile = self._learned.profile(self.size)
         self._former: Former[Member] = Former(order.policy, self._profile, self.size)
-        self._waiting: dict[Member, None] = {}  # in the order of their coming
+        self._waiting: set[Member] = set()
         self._units: set[Unit] = set()
         self._tally = Tally()
         self._leaving = False
@@ -105,7 +105,7 @@ class Batches:
             raise NotNow("the node leaves")
         joint = self._backend.joint
         member = Member(call, sink, begin, None if joint is None else joint.likeness(call))
-        self._waiting[member] = None
+        self._waiting.add(member)
         self._former.add(member, serve_by)
         self._look_soon()
         try:
@@ -122,7 +122,7 @@ class Batches:
 
     def _take_out(self, member: Member) -> None:
         if member in self._waiting:
-            del self._waiting[member]
+            self._waiting.remove(member)
             self._former.remove(member)
 
     def _free(self) -> int:
@@ -157,9 +157,8 @@ class Batches:
         free = self._free()
         if not self._waiting or not free:
             return
-        patience = self._patience()
-        if patience <= 0:
-            free = min(free, len(self._waiting))  # they are a whole batch
+        if not any(member.joint for member in self._waiting):
+            free = min(free, len(self._waiting))  # a slot has nothing to wait for
         self._former.order(self._order.policy, self._profile, free)
         now = time.time()
         formed = self._former.plan(now)
@@ -167,20 +166,11 @@ class Batches:
         if formed.start:
             self._start(formed.start)
         elif formed.again_at is not None:
-            self._look_soon(max(0.001, min(patience, formed.again_at - now)))
-
-    def _patience(self) -> float:
-        """Seconds for which more may be waited for: for a full batch as long as it takes, however far the deadlines
-        are. A slot has nothing to wait for.
-        """
-        if not any(member.joint for member in self._waiting):
-            return 0.0
-        waited = time.monotonic() - next(iter(self._waiting)).came
-        return self._profile.seconds(min(self.size, self._profile.largest)) - waited
+            self._look_soon(max(0.001, formed.again_at - now))
 
     def _drop(self, members: Iterable[Member]) -> None:
         for member in members:
-            self._waiting.pop(member, None)
+            self._waiting.discard(member)
             DROPS.inc()
             member.hear(Dropped("it cannot be served in time any more"))
 
@@ -200,7 +190,7 @@ class Batches:
         self._moved()
 
     def _begins(self, member: Member) -> bool:
-        self._waiting.pop(member, None)
+        self._waiting.discard(member)
         try:
             member.begin()
         except Exception as error:  # noqa: BLE001 - whoever waits hears of it

@@ -273,7 +273,7 @@ async def test_a_surprise_reaches_those_it_is_about() -> None:
     assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, ZeroDivisionError]
 
 
-async def test_for_a_full_batch_is_not_waited_longer_than_it_takes_however_far_the_deadline() -> None:
+async def test_for_a_full_batch_is_not_waited_long_however_far_the_deadline() -> None:
     backend = Served(joint=True)
     ask = Asked(Batches(backend, make_order(4, "agentos", _1=0.1, _4=0.2)))
     tasks = [ask("a", serve_by=time.time() + 3600), ask("b", serve_by=time.time() + 3600)]
