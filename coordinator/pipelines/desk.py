@@ -12,11 +12,7 @@ from policy.slo.pipeline import Pipeline, Stage
 from policy.slo.profile import Profile
 from policy.slo.sight import Sight
 from policy.slo.watch import StageWatch
-from policy.window import Fleet, stage_window
-
-# From the gate to a worker, the dispatch's commit included, with room to spare: so long before it is needed, the next
-# batch is under way.
-LEAD_SECONDS = 0.2
+from policy.window import Fleet
 
 
 class Desk(Lane):
@@ -69,7 +65,7 @@ class Desk(Lane):
     def window(self, fleet: Fleet, outstanding: int, now: float) -> int:
         self.man(fleet)
         self.outstanding = outstanding
-        return stage_window(fleet.workers, self.watch.size, self._rate.per_second(now), LEAD_SECONDS)
+        return self.watch.window()
 
     def take(self, room: int, charge: Callable[[int], None]) -> Turn:
         sight = self._sight()

@@ -8,9 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from policy.slo.profile import Profile
 from policy.slo.sight import Mode, Sight
+from policy.window import stage_window
 
 # Over how long things are seen, in seconds; arrivals are counted in spans of one second.
 SPAN_SECONDS = 5.0
+# From the gate to a worker, the dispatch's commit included, with room to spare: so long before it is needed, the next
+# batch is under way.
+LEAD_SECONDS = 0.2
 # No more samples are kept than these.
 MOST_SAMPLES = 1000
 # The percentile of the batch waits that PARD expects (https://arxiv.org/abs/2602.08747).
@@ -113,6 +117,11 @@ class StageWatch:
         """
         self._hops.add(now, hops)
         self._waits.add(now, waits)
+
+    def window(self) -> int:
+        """How many requests may be beyond the gate."""
+        workers, size = self.workers, self.size
+        return stage_window(workers, size, workers * self.profile.throughput(size), LEAD_SECONDS)
 
     def rate(self, now: float) -> float:
         """Arrivals a second, of late."""

@@ -13,12 +13,8 @@ from policy.slo.pipeline import Stage
 from policy.slo.profile import Profile
 from policy.slo.sight import Sight
 from policy.slo.watch import StageWatch
-from policy.window import stage_window
 from workload.simulator.crew import Crew
 from workload.simulator.world import Batch, Sent, World
-
-# From the gate to a worker, with room to spare: so long before it is needed, the next batch is under way.
-LEAD_SECONDS = 0.2
 
 
 class Front:
@@ -92,10 +88,9 @@ class Front:
         self.arrived += self._new
         self.watch.arrived(now, self._new)
         self._new = 0
-        workers, size = self.crew.serving(), self.crew.size
-        self.watch.workers = workers
+        self.watch.workers = self.crew.serving()
         self._sight = self.watch.sight(now, later, self.outstanding)
-        self._window = stage_window(workers, size, workers * self.watch.profile.throughput(size), LEAD_SECONDS)
+        self._window = self.watch.window()
         if len(self._gate):
             for request, _ in self._gate.prune(self._look(now, 0)):
                 self._lose(now, request)
