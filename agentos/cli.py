@@ -112,11 +112,11 @@ def scaler(
     url: tasks_cli.Url = None,
 ) -> None:
     """Scale pipelines on Kubernetes as the planner orders; without files, all those of the gateway."""
-    from agentos.pipeline_files import read_pipeline
     from agentos.scaler import run_scaler
+    from agentos.site import read_pipelines
 
-    pipelines = [read_pipeline(file) for file in pipeline or []]
-    raise typer.Exit(run_scaler(settings_of(UpSettings, config), pipelines, tasks_cli.gateway_of(url)))
+    settings = settings_of(UpSettings, config)
+    raise typer.Exit(run_scaler(settings, read_pipelines(pipeline or []), tasks_cli.gateway_of(url)))
 
 
 @app.command()

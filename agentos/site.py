@@ -8,13 +8,15 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentos.children import Child, ChildSpec
+from agentos.pipeline_files import read_pipeline
 from bus.connect import connect
 from bus.scaling import Order, decode_scaling
 from bus.topics import SCALING_CHANNEL
-from core.errors import BadMessage
+from core.errors import BadMessage, ConfigurationError
 from core.run import Stop
 from policy.slo.pipeline import Pipeline, Stage
 from workload.client import Client
@@ -124,6 +126,17 @@ async def following(site: Site, broker: Mapping[str, str]) -> AsyncIterator[None
             await listening.close()
     finally:
         await bus.close()
+
+
+def read_pipelines(files: Iterable[Path]) -> list[Pipeline]:
+    """Raises `ConfigurationError`, also where two have one name."""
+    found: dict[str, Pipeline] = {}
+    for file in files:
+        pipeline = read_pipeline(file)
+        if pipeline.name in found:
+            raise ConfigurationError(f"{file}: another file has a pipeline of the name {pipeline.name}")
+        found[pipeline.name] = pipeline
+    return list(found.values())
 
 
 async def put_pipelines(url: str, pipelines: Iterable[Pipeline]) -> None:

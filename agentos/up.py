@@ -1,7 +1,8 @@
 """`agentos up`: everything on one machine, watched until a signal, and nothing left afterwards.
 
-Start: lock, guardian, Postgres, tables, Pulsar if asked for, coordinator, workers. Stop: the same backwards. Exit
-code 0 after SIGINT, SIGTERM or SIGHUP and a clean stop, 1 if something could not be started or kept running.
+Start: lock, guardian, Postgres, tables, Pulsar if asked for, coordinator, workers, those of pipelines, which follow
+the planner. Stop: the same backwards. Exit code 0 after SIGINT, SIGTERM or SIGHUP and a clean stop, 1 if something
+could not be started or kept running.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from agentos.parts.postgres import EmbeddedPostgres
 from agentos.parts.pulsar_choice import local_pulsar
 from agentos.parts.pulsar_container import ContainerPulsar
 from agentos.parts.tiny_model import write_tiny_model
-from agentos.pipeline_files import read_pipeline
 from agentos.processes import RUN_VARIABLE, Run, end, of_run
 from agentos.progress import Progress
 from agentos.readiness import free_port, wait_until_ready
 from agentos.runs import RunFile, end_run, run_file, stale, write
-from agentos.site import Kept, Site, following, put_pipelines
+from agentos.site import Kept, Site, following, put_pipelines, read_pipelines
 from agentos.state import held
 from agentos.up_settings import UpSettings, pipeline_files, state_directory
 from core.errors import AgentOSError
@@ -52,7 +52,7 @@ def run_up(settings: UpSettings, *, config: Path | None = None, as_json: bool = 
     """
     if config is not None:
         os.environ[CONFIG_FILE] = str(config)
-    pipelines = [read_pipeline(file) for file in pipeline_files(settings)]
+    pipelines = read_pipelines(pipeline_files(settings))
     progress = Progress()
     failures: list[AgentOSError] = []
 
