@@ -120,10 +120,12 @@ def _start(pipeline: Pipeline, run: Run) -> tuple[Mapping[str, StagePlan], float
     if rate is None:
         workers = {stage.id: stage.workers.most for stage in pipeline.stages} | given
     else:
-        planned = plan(pipeline, rate, hop=run.hop).stages
+        planned = plan(pipeline, rate, hop=run.hop)
         if not given:
-            return planned, run.rate
-        workers = {stage: each.workers for stage, each in planned.items()} | given
+            if not planned.feasible:
+                typer.echo(f"no plan fits: {planned.reason}; this is the best effort", err=True)
+            return planned.stages, run.rate
+        workers = {stage: each.workers for stage, each in planned.stages.items()} | given
     plans = fixed(pipeline, workers, hop=run.hop)
     return plans, (run.load or 1.0) * capacity(pipeline, plans) if rate is None else run.rate
 

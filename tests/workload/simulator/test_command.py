@@ -54,6 +54,12 @@ def test_a_trace_under_the_planner_is_told_and_drawn(tmp_path: Path) -> None:
     assert "<svg" in picture.read_text()
 
 
+def test_more_than_the_workers_can_do_is_told() -> None:
+    done = agentos("--pipeline", ONE, "--rate", 500, "--requests", 500)
+    assert done.returncode == 0, done.stderr
+    assert "no plan fits: within 0.8 s the most workers sustain" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
