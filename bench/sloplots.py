@@ -63,5 +63,5 @@ def _planner(file: Path, provided: Sequence[Provision]) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    with matplotlib.rc_context({"svg.hashsalt": file.stem}):
+    with matplotlib.rc_context({"svg.hashsalt": file.stem, "svg.fonttype": "none"}):
         figure.savefig(file, metadata={"Date": None})
