@@ -58,7 +58,7 @@ async def test_the_table_is_that_of_the_backend_and_fits_a_stage(tmp_path: Path)
     found = parse(written)
     assert list(found) == [1, 2, 4]
     for size, seconds in {1: 0.05, 2: 0.07, 4: 0.11}.items():
-        assert seconds <= found[size] < seconds + 1  # this machine may stand still for a while
+        assert seconds <= found[size] < seconds + 5  # this machine may stand still for a while
 
 
 async def test_json_is_for_programs() -> None:

@@ -207,18 +207,28 @@ async def test_who_leaves_gives_back_what_waits_and_takes_nothing_more() -> None
     await answers(*running)
 
 
-async def test_room_is_there_while_the_backend_is_free_and_shortly_before() -> None:
+async def test_room_is_there_while_the_backend_is_free() -> None:
     backend = Served(joint=True)
-    heard = asyncio.Event()
-    ask = Asked(Batches(backend, make_order(2, _1=0.4, _2=0.4), heard.set))
+    ask = make(backend, size=2, _1=3600.0)
     assert ask.batches.room() == 2
     task = ask("a")
     await backend.begun(1)
     assert ask.batches.room() == 0
-    heard.clear()
-    async with asyncio.timeout(PATIENCE):
-        await heard.wait()
+    backend.finish()
+    await answers(task)
     assert ask.batches.room() == 2
+
+
+async def test_room_is_there_shortly_before_the_end_and_that_is_told() -> None:
+    backend = Served(joint=True)
+    heard = asyncio.Event()
+    ask = Asked(Batches(backend, make_order(2, _1=0.3), heard.set))
+    task = ask("a")
+    await backend.begun(1)
+    async with asyncio.timeout(PATIENCE):
+        while ask.batches.room() != 2:
+            heard.clear()
+            await heard.wait()
     assert not task.done()
     backend.finish()
     await answers(task)

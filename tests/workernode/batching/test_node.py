@@ -131,7 +131,9 @@ async def test_shortly_before_the_end_the_next_batch_is_taken(road: BatchRoad) -
     await road.ask("a")
     await road.backend.begun(1)
     await road.ask("b", "c", "d", "e")
-    await road.until(lambda figures: figures.in_flight == 3)
+    await road.queued(2)
+    figures = await road.backlog()
+    assert (figures.in_flight, figures.ready) == (3, 2)
     assert road.backend.work == [["a"]]
     road.backend.finish()
     await road.backend.begun(2)
