@@ -73,6 +73,7 @@ PURE = [
     "policy/slo/gate.py",
     "policy/slo/outlook.py",
     "policy/slo/pipeline.py",
+    "policy/slo/bursts.py",
     "policy/slo/choices.py",
     "policy/slo/offered.py",
     "policy/slo/planner.py",

@@ -2,7 +2,8 @@
 
 After InferLine (arXiv 1812.01776): the load is the highest rate over windows of several lengths up to now, so that a
 burst is seen soon and a slow rise too (`policy.slo.offered`); scaling down waits after any change, and goes to the
-peak of a longer time only.
+peak of a longer time only. Bursts that are too short to be followed are expected once they come again
+(`policy.slo.bursts`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import deque
 
 import msgspec
 
+from policy.slo.bursts import Bursts
+from policy.slo.choices import BUSY
 from policy.slo.offered import Offered
 from policy.slo.pipeline import Pipeline
 from policy.slo.planner import HOP_SECONDS, Plan, StagePlan, plan
@@ -28,6 +31,9 @@ LONGEST_OVERLOOKED_SECONDS = 4.0
 # Plans are made for rates of the ratio STEP to one another: less of a rise is none. Less than FALL is no fall: chance
 # alone moves the peak of a load so much.
 STEP = 1.1
+LEAST_STEP = -48  # a request in a minute and a half
+# The part of the requests that may be lost to bursts that come again (`policy.slo.bursts`).
+LOST = 0.01
 FALL = 1.25
 
 
@@ -42,19 +48,25 @@ class Tuner:
         self.pipeline = pipeline
         self.seen = seen or Offered()
         self._hop = hop
+        self._start = start
         self._hold = max(HOLD_SECONDS, HOLD_STARTS * start)
         self._idle = max(IDLE_SECONDS, IDLE_STARTS * start)
         self._shortest = min(LONGEST_OVERLOOKED_SECONDS, start + pipeline.slo_seconds)
         self._busy_at = -math.inf
         self._changed_at = -math.inf
         self._peaks: deque[tuple[float, float]] = deque()  # time, rate: falling, so that the first is the peak
-        self._plans: dict[float, Plan] = {}
+        self._ready: deque[tuple[float, float]] = deque()  # time, planned rate: since workers started that serve now
+        self._plans: dict[int | None, Plan] = {}
+        self._floor = LEAST_STEP
         self._told = False
-        self.plan = self._planned(0.0)
+        self.plan = self._planned(None)
+        alone = plan(pipeline, STEP**LEAST_STEP, hop=hop).seconds
+        self._bursts = Bursts(max(0.0, pipeline.slo_seconds - alone))
 
     def offered(self, now: float, count: int) -> None:
         """So many requests have come, whatever became of them."""
         self.seen.add(now, count)
+        self._bursts.add(now, count)
 
     def busy(self, now: float) -> None:
         """Requests are not done yet: the workers are needed although nothing new comes."""
@@ -69,6 +81,7 @@ class Tuner:
 
     def due(self, now: float) -> Plan | None:
         """The new plan where it changes: ask it each second or so. The first time always."""
+        self._bursts.served = self._served(now)
         before, self.plan = self.plan, self._next(now)
         told, self._told = self._told, True
         if told and (before.stages, before.feasible) == (self.plan.stages, self.plan.feasible):
@@ -77,7 +90,8 @@ class Tuner:
         return self.plan
 
     def _next(self, now: float) -> Plan:
-        wanted = self._planned(self._peak(now))
+        peak = self._peak(now)
+        wanted = self._planned(max(_step(peak), self._recurring(now)) if peak else None)
         if wanted.rate > self.plan.rate:
             # What the higher rate could do without stays for a while, too.
             return _with_at_least(wanted, self.plan)
@@ -94,11 +108,30 @@ class Tuner:
             self._peaks.popleft()
         return self._peaks[0][1]
 
-    def _planned(self, rate: float) -> Plan:
-        step = STEP ** math.ceil(math.log(rate, STEP)) if rate else 0.0
+    def _recurring(self, now: float) -> int:
+        """The step below which too many would be lost to bursts that come again."""
+        while self._bursts.lost(now, STEP**self._floor / BUSY) > LOST:
+            self._floor += 1
+        while self._floor > LEAST_STEP and self._bursts.lost(now, STEP ** (self._floor - 1) / BUSY) <= LOST:
+            self._floor -= 1
+        return self._floor
+
+    def _served(self, now: float) -> float:
+        """Requests a second that workers serve who have started by now."""
+        self._ready.append((now, self.plan.rate))
+        while len(self._ready) > 1 and self._ready[1][0] <= now - self._start:
+            self._ready.popleft()
+        return min(rate for _, rate in self._ready) / BUSY
+
+    def _planned(self, step: int | None) -> Plan:
+        """For a rate by its step; None: for no load."""
         if step not in self._plans:
-            self._plans[step] = plan(self.pipeline, step, hop=self._hop)
+            self._plans[step] = plan(self.pipeline, 0.0 if step is None else STEP**step, hop=self._hop)
         return self._plans[step]
+
+
+def _step(rate: float) -> int:
+    return max(LEAST_STEP, math.ceil(math.log(rate, STEP)))
 
 
 def _with_at_least(wanted: Plan, before: Plan) -> Plan:

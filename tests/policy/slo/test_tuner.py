@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from policy.slo.bursts import MEMORY_SECONDS, Bursts
 from policy.slo.offered import Offered
 from policy.slo.pipeline import Pipeline, Stage, Workers, checked
 from policy.slo.planner import Plan
@@ -105,6 +106,28 @@ def test_a_burst_that_comes_again_finds_its_workers() -> None:
     assert falls == []
 
 
+def test_short_bursts_that_come_again_find_workers_and_are_forgotten_in_the_end() -> None:
+    hours = Hours(Tuner(pipeline(start=3.0)))
+    hours.go(60, 5)
+    found = []
+    for _ in range(6):
+        found.append(hours.workers)
+        hours.go(1.5, 400)
+        hours.go(60, 5)
+    assert found[0] == found[1] == 1  # the first could not be known
+    assert min(found[2:]) >= 8
+    hours.go(MEMORY_SECONDS + HOLD_SECONDS + 2, 5)
+    assert hours.workers == 1
+
+
+def test_a_load_that_rises_once_is_no_burst_that_comes_again() -> None:
+    hours = Hours(Tuner(pipeline(start=3.0)))
+    hours.go(60, 5)
+    hours.go(60, 300)
+    hours.go(2 * HOLD_SECONDS + 32, 5)
+    assert hours.workers == 1
+
+
 def test_where_workers_take_long_to_start_they_are_kept_longer() -> None:
     hours = Hours(Tuner(pipeline(start=60.0)))
     hours.go(30, 400)
@@ -189,3 +212,36 @@ def test_a_single_request_is_no_load() -> None:
     seen.add(50.0, 1)
     assert 0 < seen.rate(50.1) < 1
     assert seen.rate(100.0) == 0
+
+
+def bursts(*times: float, count: int = 100) -> Bursts:
+    made = Bursts(patience=1.0)
+    made.served = 10.0
+    for at in times:
+        made.add(at, count)
+    return made
+
+
+def test_the_worst_burst_is_left_out() -> None:
+    assert bursts(100.0).lost(101.0, 0.0) == 0
+    assert bursts(100.0, 103.0).lost(104.0, 0.0) == 0  # one, in two parts
+    assert bursts(100.0, 150.0).lost(151.0, 0.0) == pytest.approx((100 - 15) / 200)
+
+
+def test_with_more_workers_less_is_lost() -> None:
+    losses = [bursts(100.0, 150.0, 200.0).lost(201.0, least) for least in (0.0, 20.0, 40.0, 100 / 1.5)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > losses[1] > losses[2] > losses[3] == 0
+
+
+def test_what_was_served_then_counts_for_then() -> None:
+    made = bursts(100.0, 150.0)
+    made.served = 1000.0
+    made.add(200.0, 100)
+    assert made.lost(201.0, 0.0) == pytest.approx((100 - 15) / 300)
+
+
+def test_bursts_of_long_ago_are_forgotten() -> None:
+    made = bursts(100.0, 150.0)
+    assert made.lost(100.0 + MEMORY_SECONDS + 1, 0.0) == 0
+    assert made.lost(10_000.0, 0.0) == 0
