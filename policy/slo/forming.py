@@ -82,12 +82,14 @@ class Former(Generic[Key]):
         """Past the plan it grows while that costs nobody his deadline
         (`BatchPolicyBySlidingWindowWithFreeLunch`).
         """
-        formed, earliest = self._windowed(now)
-        while len(self._queue) and len(formed.start) < self._profile.largest:
-            if now + self._profile.seconds(len(formed.start) + 1) > earliest:
+        drop = self._squeezed(now)
+        earliest = self._queue.head() if len(self._queue) else math.inf
+        start = self._queue.take(min(self._size, len(self._queue)))
+        while len(self._queue) and len(start) < self._profile.largest:
+            if now + self._profile.seconds(len(start) + 1) > earliest:
                 break
-            formed.start.append(self._queue.pop())
-        return formed
+            start.append(self._queue.pop())
+        return Formed(start, drop, None)
 
     def _pard(self, now: float) -> Formed[Key]:
         """What would be late, executed as planned, is dropped."""
@@ -96,28 +98,25 @@ class Former(Generic[Key]):
 
     def _gathered(self, now: float) -> Formed[Key]:
         """As Nexus, but a batch that is not full waits a moment for others, unless that costs a deadline: requests
-        that belong together come one after the other.
+        that belong together come one after the other, and others come for those that were dropped.
         """
+        drop = self._squeezed(now)
         if 0 < len(self._queue) < self._size:
             self._until = min(self._until, now + GATHER * self._profile.seconds(1))
             last = self._queue.head() - self._profile.seconds(len(self._queue) + 1) - MARGIN_SECONDS
             if now < (until := min(self._until, last)):
-                return Formed([], [], until)
+                return Formed([], drop, until)
         self._until = math.inf
-        return self._windowed(now)[0]
+        return Formed(self._queue.take(min(self._size, len(self._queue))), drop, None)
 
-    def _windowed(self, now: float) -> tuple[Formed[Key], float]:
-        """Drops what would make the batch smaller than planned, or than there are. Its earliest deadline, too."""
-        queue, start, drop = self._queue, list[Key](), list[Key]()
-        earliest = math.inf
-        while len(queue) and len(start) < self._size:
-            due = queue.head()
-            if due < now + self._profile.seconds(min(self._size, len(start) + len(queue))):
-                drop.append(queue.pop())
-            else:
-                earliest = min(earliest, due)
-                start.append(queue.pop())
-        return Formed(start, drop, None), earliest
+    def _squeezed(self, now: float) -> list[Key]:
+        """Takes out what would make the batch smaller than planned, or than there are: heads, until one can wait."""
+        drop: list[Key] = []
+        while len(self._queue):
+            if self._queue.head() >= now + self._profile.seconds(min(self._size, len(self._queue))):
+                break
+            drop.append(self._queue.pop())
+        return drop
 
     def _late(self, bound: float) -> list[Key]:
         """Takes out what is due before."""
