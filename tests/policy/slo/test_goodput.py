@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from policy.slo.pipeline import PolicyName
-from tests.policy.slo.variants import BURSTINESS, VARIANTS, goodput, varied
+from tests.policy.slo.variants import BURSTINESS, VARIANTS, Load, goodput, varied
 
 SIMPLE: list[PolicyName] = ["none", "lazy", "nexus"]
 COUNT = 3000
@@ -16,7 +16,7 @@ COUNT = 3000
 @pytest.mark.parametrize("arrivals", BURSTINESS)
 @pytest.mark.parametrize("load", [1.2, 2.0])
 def test_ours_gains_a_sixth_in_a_chain_under_too_much_load(arrivals: str, load: float) -> None:
-    run = partial(goodput, stages=2, burstiness=BURSTINESS[arrivals], load=load, count=COUNT)
+    run = partial(goodput, Load(2, BURSTINESS[arrivals], load, COUNT))
     assert run("agentos") >= 1.16 * max(map(run, SIMPLE))
 
 
@@ -24,12 +24,12 @@ def test_ours_gains_a_sixth_in_a_chain_under_too_much_load(arrivals: str, load: 
 @pytest.mark.parametrize("stages", [1, 2])
 @pytest.mark.parametrize("load", [0.8, 1.2])
 def test_ours_is_nowhere_worse_than_the_best_by_more_than_a_point(arrivals: str, stages: int, load: float) -> None:
-    run = partial(goodput, stages=stages, burstiness=BURSTINESS[arrivals], load=load, count=COUNT)
+    run = partial(goodput, Load(stages, BURSTINESS[arrivals], load, COUNT))
     assert run("agentos") >= max(map(run, [*SIMPLE, "pard"])) - 0.01
 
 
 def test_variants_differ() -> None:
-    run = partial(goodput, stages=1, burstiness=BURSTINESS["gamma, CV 13"], load=1.2, count=1000)
+    run = partial(goodput, Load(1, BURSTINESS["gamma, CV 13"], 1.2, 1000))
     names = ["agentos", "earliest always first", "nothing held", "start at the last moment"]
     assert len({varied(name, run) for name in names}) == len(names)
     assert set(names) < set(VARIANTS)

@@ -1,6 +1,7 @@
 """What "agentos" would come to if one of its rules were another, in simulations.
 
-`python -m tests.policy.slo.variants 10000` prints goodput with 10,000 requests each.
+`python -m tests.policy.slo.variants 10000` prints goodput with 10,000 requests each; with `10000 8 0.4` for eight
+workers and 0.4 s a stage.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 from policy.order import Order
 from policy.slo import forming, rules
@@ -87,13 +88,13 @@ VARIANTS: dict[str, tuple[Policy, float]] = {
 }
 
 
-def chain(stages: int) -> Pipeline:
+def chain(stages: int, slo_seconds: float) -> Pipeline:
     """Stages with the seed's profile."""
     names = [f"s{number}" for number in range(stages)]
     return checked(
         Pipeline(
             name="chain",
-            slo_seconds=SLO_SECONDS * stages,
+            slo_seconds=slo_seconds * stages,
             stages=[
                 Stage(id=name, model=name, profile=SEED.points(), after=[before] if before else [])
                 for before, name in itertools.pairwise(["", *names])
@@ -102,12 +103,23 @@ def chain(stages: int) -> Pipeline:
     )
 
 
-def goodput(policy: PolicyName, *, stages: int, burstiness: float, load: float, count: int) -> float:
-    """On time ÷ offered, with batches as planned for fixed workers; always the same."""
-    pipeline = chain(stages)
-    plans = fixed(pipeline, {stage.id: WORKERS for stage in pipeline.stages})
-    rate = load * capacity(pipeline, plans)
-    arrivals = itertools.islice(gamma(rate, burstiness, random.Random(1)), count)
+class Load(NamedTuple):
+    """`load`: times the capacity of batches as planned; `slo_seconds`: for each stage."""
+
+    stages: int
+    burstiness: float
+    load: float
+    requests: int
+    workers: int = WORKERS
+    slo_seconds: float = SLO_SECONDS
+
+
+def goodput(load: Load, policy: PolicyName) -> float:
+    """On time ÷ offered; always the same."""
+    pipeline = chain(load.stages, load.slo_seconds)
+    plans = fixed(pipeline, {stage.id: load.workers for stage in pipeline.stages})
+    rate = load.load * capacity(pipeline, plans)
+    arrivals = itertools.islice(gamma(rate, load.burstiness, random.Random(1)), load.requests)
     return simulate(pipeline, array("d", (each.at for each in arrivals)), policy, plans).figures.goodput
 
 
@@ -129,16 +141,17 @@ def _in_force(policy: Policy, gather: float) -> Iterator[None]:
         policies[policy.name], forming.GATHER = kept
 
 
-def main(variants: Sequence[str], count: int) -> None:
-    """Prints a table, in % of all offered."""
+def main(variants: Sequence[str], requests: int, workers: int, slo_seconds: float) -> None:
+    """Prints a table, in % of all offered: a column for each of `LOADS`."""
     for (kind, burstiness), stages in itertools.product(BURSTINESS.items(), STAGES):
         sys.stdout.write(f"{kind}, {stages} stage{'s' * (stages > 1)}\n")
+        loads = [Load(stages, burstiness, load, requests, workers, slo_seconds) for load in LOADS]
         for variant in variants:
-            run = partial(goodput, stages=stages, burstiness=burstiness, count=count)
-            cells = [varied(variant, partial(run, load=load)) for load in LOADS]
+            cells = [varied(variant, partial(goodput, load)) for load in loads]
             sys.stdout.write(f"  {variant:26}" + "".join(f"{100 * each:7.1f}" for each in cells) + "\n")
             sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(list(VARIANTS), int(sys.argv[1]))
+    given = sys.argv[1:] + [str(WORKERS), str(SLO_SECONDS)][len(sys.argv) - 2 :]
+    main(list(VARIANTS), int(given[0]), int(given[1]), float(given[2]))
