@@ -23,7 +23,7 @@ def pipeline(
     *,
     bus: Bus = Which.postgres,
     file: Annotated[Path, typer.Option("--pipeline", metavar="FILE", help="A pipeline of any shape.")] = EXAMPLE,
-    workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes of each stage.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes of each stage.")] = 1,
     policies: Annotated[str, typer.Option(help="Separated by commas.")] = "agentos",
     loads: Annotated[str, typer.Option(help="Times the capacity, separated by commas.")] = "0.8,1.2,2",
     burstiness: Annotated[float, typer.Option(min=1e-4, help="Shape of the gaps between arrivals; 1: Poisson.")] = 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from core.errors import PartError
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 SHOWN_LINES = 15
+# Below those that systems give to whoever asks for any port (Linux from 32768 on, others from 49152): a broker takes
+# its ports seconds after they were chosen, and by then one of those may be somebody's.
+_PORTS = range(15_000, 32_000)
 _NAMESPACE = "namespaces/public/default"
 # Started without touching all of its memory first; its own choice of garbage collector wants 2 GiB and more.
 _JVM = {
@@ -163,12 +167,17 @@ def wait_until_healthy(admin_url: str, token: str, *, ended: Callable[[], bool])
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that are free now."""
+    """Ports of the loopback interface that are free now. Raises `PartError`."""
+    free: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((ADDRESS, 0))
-        return [each.getsockname()[1] for each in sockets]
+        # Not by a seed that another process may share.
+        for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)):
+            with contextlib.suppress(OSError):  # it is taken
+                stack.enter_context(socket.socket()).bind((ADDRESS, port))
+                free.append(port)
+            if len(free) == count:
+                return free
+    raise PartError(f"no {count} ports from {_PORTS.start} on are free")
 
 
 def require_java() -> None:

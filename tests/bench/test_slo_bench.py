@@ -42,3 +42,14 @@ def test_policies_stand_beside_one_another_on_the_same_loads(file: Path, tmp_pat
     assert printed.count("goal: ") == 3
     drawn = sorted(each.name for each in (tmp_path / "plots").iterdir())
     assert drawn == ["slo-goodput.svg", "slo-planner.svg", "slo-wasted.svg"]
+
+
+def test_a_real_run_stands_beside_its_simulation(file: Path) -> None:
+    printed, written = bench(file, "pipeline", "--loads", "0.3", "--seconds", "4", "--policies", "lazy")
+    (run,) = written["runs"]
+    assert (run["bus"], run["policy"], run["load"]) == ("postgres", "lazy", 0.3)
+    assert run["offered"] > 0
+    assert 0 < run["real"] <= 1
+    assert run["simulated"] == 1
+    assert 0 < run["hop"] < 10
+    assert "points apart" in printed
