@@ -12,10 +12,10 @@ from typing import TypeVar
 import typer
 
 from agentos.dlq import Letter, Summary, Tell, Work, box_of, drop, look, replay, summaries
+from agentos.on_bus import on_bus
 from agentos.printing import print_json, print_table, time_text
 from agentos.progress import Progress
 from agentos.up_settings import UpSettings
-from bus.connect import connect
 from bus.port import Bus
 from core.errors import ConfigurationError
 
@@ -105,16 +105,8 @@ def _work(settings: UpSettings, what: str, work: Callable[[Bus, Tell], Awaitable
 
 def _on_bus(settings: UpSettings, action: Callable[[Bus], Awaitable[Result]]) -> Result:
     async def run() -> Result:
-        bus = await connect(
-            pulsar_url=settings.pulsar_url,
-            pulsar_token=settings.pulsar_token.get_secret_value(),
-            pulsar_admin_url=settings.pulsar_admin_url,
-            bus_url=settings.bus_url.get_secret_value(),
-        )
-        try:
+        async with on_bus(settings) as bus:
             return await action(bus)
-        finally:
-            await bus.close()
 
     return asyncio.run(run())
 

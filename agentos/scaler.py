@@ -10,16 +10,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from agentos.on_bus import on_bus
 from agentos.replicas import Reins, Target, without_replicas
 from agentos.scaler_cluster import set_replicas
 from agentos.up_settings import UpSettings
-from bus.connect import connect
+from bus.hearing import hearing
 from bus.port import Bus
-from bus.scaling import Order, decode_scaling
+from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL
 from core import log as logs
 from core.cluster import ClusterError, cluster_at_hand
-from core.errors import BadMessage, ConfigurationError
+from core.errors import ConfigurationError
 from core.run import Stop, run, wait_for_any
 from policy.slo.pipeline import Pipeline, Replicas
 from workload.client import Client
@@ -45,18 +46,9 @@ def run_scaler(settings: UpSettings, pipelines: Sequence[Pipeline], url: str) ->
 
 
 async def _scaler(settings: UpSettings, pipelines: Sequence[Pipeline], url: str, stop: Stop) -> None:
-    bus = await connect(
-        pulsar_url=settings.pulsar_url,
-        pulsar_token=settings.pulsar_token.get_secret_value(),
-        pulsar_admin_url=settings.pulsar_admin_url,
-        bus_url=settings.bus_url.get_secret_value(),
-    )
-    try:
-        async with Client(url, patience=0.0) as client:
-            look = None if pipelines else lambda: pipelines_of(client)
-            await Scaler(bus, set_replicas, pipelines).run(stop, look)
-    finally:
-        await bus.close()
+    async with on_bus(settings) as bus, Client(url, patience=0.0) as client:
+        look = None if pipelines else lambda: pipelines_of(client)
+        await Scaler(bus, set_replicas, pipelines).run(stop, look)
 
 
 async def pipelines_of(client: Client) -> list[Pipeline]:
@@ -79,7 +71,7 @@ class Scaler:
 
     async def run(self, stop: Stop, look: Look | None = None) -> None:
         """Until a stop. `look`: asks for the pipelines, again and again. Raises `BusError`."""
-        listening = await self._bus.listen(SCALING_CHANNEL, self._hear)
+        listening = await self._bus.listen(SCALING_CHANNEL, hearing(SCALING_CHANNEL, decode_scaling, self._hear))
         try:
             async with asyncio.TaskGroup() as group:
                 sides = [group.create_task(self._follow(), name="orders")]
@@ -97,12 +89,7 @@ class Scaler:
             await asyncio.gather(*(self._set(*due) for due in self._reins.due(time.monotonic())))
             await wait_for_any(self._news, seconds=TICK_SECONDS)
 
-    def _hear(self, frame: bytes) -> None:
-        try:
-            told = decode_scaling(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", SCALING_CHANNEL, error)
-            return
+    def _hear(self, told: FrontendInformation | Order) -> None:
         if isinstance(told, Order):
             self._reins.order(told)
             self._news.set()

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from agentos.children import Child, ChildSpec
 from agentos.pipeline_files import read_pipeline
 from bus.connect import connect
-from bus.scaling import Order, decode_scaling
+from bus.hearing import hearing
+from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL
-from core.errors import BadMessage, ConfigurationError
+from core.errors import ConfigurationError
 from core.run import Stop
 from policy.slo.pipeline import Pipeline, Stage
 from workload.client import Client
@@ -43,7 +44,8 @@ class _Post:
 
 class Site:
     """`keep` starts a process and keeps it running. `watch` starts a side task. `say`: a line for a person. `stop`:
-    of the whole run.
+    of the whole run. `hear`: takes frames of orders, of which the latest is true; those for other pipelines are
+    others'.
     """
 
     def __init__(
@@ -60,22 +62,13 @@ class Site:
         self._posts: dict[str, dict[str, _Post]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.hear = hearing(SCALING_CHANNEL, decode_scaling, self._hear)
 
     def open(self, pipeline: Pipeline, workers: Iterable[tuple[Stage, ChildSpec]]) -> None:
         """Starts the least workers of each stage; all are started like the one in `workers`."""
         self._posts[pipeline.name] = {stage.id: _Post(stage, spec) for stage, spec in workers}
         for post in self._posts[pipeline.name].values():
             self._man(post, post.stage.workers.least)
-
-    def hear(self, frame: bytes) -> None:
-        """Follows an order; the latest is true. Those for other pipelines are others'."""
-        try:
-            order = decode_scaling(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", SCALING_CHANNEL, error)
-            return
-        if isinstance(order, Order) and not self._closed:
-            self._follow(order)
 
     async def close(self) -> None:
         """Stops all workers, at once, and waits for their end."""
@@ -85,6 +78,10 @@ class Site:
                 self._man(post, 0)
         if self._leaving:
             await asyncio.wait(self._leaving)
+
+    def _hear(self, told: FrontendInformation | Order) -> None:
+        if isinstance(told, Order) and not self._closed:
+            self._follow(told)
 
     def _follow(self, order: Order) -> None:
         posts = self._posts.get(order.pipeline, {})

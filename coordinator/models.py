@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bus import messages
+from bus.hearing import hearing
 from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
-from core.errors import BadMessage, StoreUnavailable
+from core.errors import StoreUnavailable
 from core.liveness import Beat
 from policy.window import Fleet
 from store import KnownModel, Store
@@ -50,7 +51,7 @@ class Models:
     async def start(self) -> Listening:
         """Learns what the store knows, listens to workers, and asks them who they are."""
         await self._look()
-        listening = await self._bus.listen(WORKERS_CHANNEL, self._hear)
+        listening = await self._bus.listen(WORKERS_CHANNEL, hearing(WORKERS_CHANNEL, decode_notice, self._hear))
         await self._bus.send(WORKERS_CHANNEL, messages.encode(RollCall()))
         return listening
 
@@ -120,12 +121,7 @@ class Models:
         self._looked_at = time.monotonic()
         self._known = {model.name: model for model in await self._store.known_models()}
 
-    def _hear(self, frame: bytes) -> None:
-        try:
-            notice = decode_notice(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", WORKERS_CHANNEL, error)
-            return
+    def _hear(self, notice: WorkerNotice | RollCall) -> None:
         if not isinstance(notice, WorkerNotice):
             return
         workers = self._workers.setdefault(notice.model, {})

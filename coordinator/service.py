@@ -24,7 +24,7 @@ from coordinator.tasks.entry import Entry
 from coordinator.tasks.looking import Looking
 from coordinator.tasks.news import Newsroom, Settled
 from coordinator.tasks.ownership import Ownership
-from coordinator.tasks.prices import prices_of
+from coordinator.tasks.prices import Prices, prices_of
 from coordinator.tasks.responses import Responses
 from coordinator.tasks.stopping import Stopping
 from coordinator.tasks.users import UserApi
@@ -74,8 +74,14 @@ class TaskService:
             prices=prices,
             ended=lambda held: self.pipelines.end(held.graph, held.task.created_at),
         )
+        self._routes = self._made_routes(settings, store, models, board, prices)
+        OWNED.set_function(lambda: len(board))
+
+    def _made_routes(
+        self, settings: CoordinatorSettings, store: Store, models: Models, board: Board, prices: Prices
+    ) -> list[Route]:
         entry, looking = Entry(store, board, self._dispatcher, self._ownership), Looking(store)
-        self._api = TaskApi(
+        tasks = TaskApi(
             store=store,
             models=models,
             entry=entry,
@@ -86,7 +92,7 @@ class TaskService:
             max_body_bytes=settings.max_body_bytes,
             max_nodes=settings.max_task_nodes,
         )
-        self._pipeline_api = PipelineApi(
+        pipelines = PipelineApi(
             pipelines=self.pipelines,
             store=store,
             entry=entry,
@@ -95,9 +101,8 @@ class TaskService:
             holds=lambda task_id: board.get(task_id) is not None,
             max_body_bytes=settings.max_body_bytes,
         )
-        self._documents = DocumentApi(store, settings.max_body_bytes)
-        self._users = UserApi(store)
-        OWNED.set_function(lambda: len(board))
+        documents = DocumentApi(store, settings.max_body_bytes)
+        return [*tasks.routes(), *pipelines.routes(), *documents.routes(), *UserApi(store).routes()]
 
     def owner(self) -> str:
         """The name under which this coordinator owns tasks now."""
@@ -109,8 +114,7 @@ class TaskService:
 
     def routes(self) -> list[Route]:
         """Under `/v1`."""
-        apis = (self._api, self._pipeline_api, self._documents, self._users)
-        return [route for api in apis for route in api.routes()]
+        return self._routes
 
     def settled(self, nodes: Sequence[Settled], responses: Mapping[int, str]) -> None:
         """These nodes have their results, folded here; `responses` by document."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import aiohttp
 
-from bus.messages import RequestMessage, decode_control
+from bus.hearing import hearing
+from bus.messages import Control, RequestMessage, decode_control
 from bus.port import Bus, Subscription
 from bus.topics import control_channel, model_subscription, model_topic
 from bus.watch import SILENCE_SECONDS, STARVED_SECONDS, watch_bus, watch_consumer
-from core.errors import BadMessage
 from core.liveness import Beat
 from core.loopwatch import LoopWatch, now
 from core.run import Stop
@@ -109,8 +109,9 @@ class Node:
             prefetch=min(settings.prefetch, self._backend.slots),
             max_attempts=settings.max_attempts,
         )
+        control = control_channel(settings.model_name)
         listening = [
-            await self._bus.listen(control_channel(settings.model_name), self._hear_control),
+            await self._bus.listen(control, hearing(control, decode_control, self._hear_control)),
             await self._presence.listen(),
         ]
         async with endpoint_session(self._endpoints) as session:
@@ -245,12 +246,7 @@ class Node:
         kind = EndpointSocket if request.stream else EndpointPost
         return kind(session, request, request.endpoint)
 
-    def _hear_control(self, frame: bytes) -> None:
-        try:
-            control = decode_control(frame)
-        except BadMessage as error:
-            log.warning("on the control channel: %s", error)
-            return
+    def _hear_control(self, control: Control) -> None:
         for request_id in control.cancel:
             self._cancels.cancel(request_id)
         if control.batch is not None and self._batches.order(control.batch):

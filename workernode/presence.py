@@ -13,10 +13,11 @@ from collections.abc import Callable
 import msgspec
 
 from bus import messages
+from bus.hearing import hearing
 from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
-from core.errors import BadMessage, BusUnavailable
+from core.errors import BusUnavailable
 from workernode.settings import WorkerSettings
 from workernode.sharing import Sharing
 
@@ -51,7 +52,7 @@ class Presence:
 
     async def listen(self) -> Listening:
         """Hears roll calls until the listening is closed."""
-        return await self._bus.listen(WORKERS_CHANNEL, self._hear)
+        return await self._bus.listen(WORKERS_CHANNEL, hearing(WORKERS_CHANNEL, decode_notice, self._hear))
 
     async def tell(self) -> None:
         """Tells, for ever."""
@@ -82,12 +83,7 @@ class Presence:
         except BusUnavailable as error:
             log.warning("gateways do not hear of this worker now: %s", error)
 
-    def _hear(self, frame: bytes) -> None:
-        try:
-            notice = decode_notice(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", WORKERS_CHANNEL, error)
-            return
+    def _hear(self, notice: WorkerNotice | RollCall) -> None:
         if isinstance(notice, RollCall):
             self.announce()
         elif self._sharing is not None:

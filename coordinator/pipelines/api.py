@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import re
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from coordinator.graph.description import Description, encode
-from coordinator.graph.graph import Graph
+from coordinator.graph.description import Description
 from coordinator.openai import RequestRefused
 from coordinator.pipelines.pipelines import Pipelines
 from coordinator.pipelines.template import Template, read_asked, read_pipeline
@@ -24,8 +22,8 @@ from coordinator.tasks.incoming import body_of, key_of
 from coordinator.tasks.looking import Looking, response_of
 from coordinator.tasks.news import Newsroom
 from coordinator.tasks.refusals import invalid, model_in_use, not_found, unreachable_deadline
-from coordinator.tasks.submission import Submission
-from coordinator.tasks.views import DOCUMENT
+from coordinator.tasks.submission import submission_of
+from coordinator.tasks.views import DOCUMENT, task_object
 from core.errors import ModelInUse, NotFound
 from core.outputs import output_text
 from policy.slo.pipeline import Pipeline
@@ -100,16 +98,15 @@ class PipelineApi:
         # One with a key may have been taken in before: it is dropped as a task, so that the key keeps its meaning.
         if key is None:
             self._must_admit(template.pipeline, description)
-        fingerprint = hashlib.sha256(body).hexdigest()
-        taken = await self._entry.take(
-            Submission(description, Graph(description), encode(description), fingerprint), key
-        )
+        submission = submission_of(description, body)
+        taken = await self._entry.take(submission, key)
         if taken.row is not None:
             self._pipelines.came(template.pipeline, refused=False)
         if wait is not None:
             return await self._ended(taken.task_id, wait, template.pipeline)
-        row, told = await self._looking.task(taken.task_id, nodes=True)
-        return response_of(row, told, 202)
+        if taken.row is not None:
+            return response_of(taken.row, task_object(taken.row, description, submission.graph, nodes=True), 202)
+        return await self._as_it_is(taken.task_id)
 
     def _must_admit(self, pipeline: Pipeline, description: Description) -> None:
         assert description.pipeline is not None
@@ -124,13 +121,16 @@ class PipelineApi:
             async with asyncio.timeout(wait):
                 await self._until_ended(task_id)
         except TimeoutError:
-            row, told = await self._looking.task(task_id, nodes=True)
-            return response_of(row, told, 202)
+            return await self._as_it_is(task_id)
         row, told = await self._looking.task(task_id, nodes=True)
         await self._add_outputs(told["nodes"], pipeline)
         response = response_of(row, told, 200)
         response.headers["preference-applied"] = f"wait={wait:g}"
         return response
+
+    async def _as_it_is(self, task_id: int) -> Response:
+        row, told = await self._looking.task(task_id, nodes=True)
+        return response_of(row, told, 202)
 
     async def _until_ended(self, task_id: int) -> None:
         with self._newsroom.watch(task_id) as news:

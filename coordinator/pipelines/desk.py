@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from coordinator.tasks.lane import Lane, Turn
 from coordinator.tasks.news import Served
@@ -50,9 +51,10 @@ class Desk(Lane):
         return len(self._gate)
 
     def push(self, offer: Offer, node: str, length: float) -> None:
-        self._came[offer.task, node] = self._clock()
+        now = self._clock()
+        self._came[offer.task, node] = now
         self.arrived += 1
-        self.watch.arrived(self._clock(), 1)
+        self.watch.arrived(now, 1)
         self._gate.push(offer, node, length)
 
     def update(self, offer: Offer) -> None:
@@ -75,10 +77,7 @@ class Desk(Lane):
         for node in dropped:
             del self._came[node]
         self.dropped += len(dropped)
-        return Turn(sent, dropped)
-
-    def serve_by(self, deadline: float | None) -> float | None:
-        return self._gate.policy.serve_by(self._sight(), deadline)
+        return Turn(sent, dropped, partial(self._gate.policy.serve_by, sight))
 
     def landed(self, now: float, served: Served | None) -> None:
         super().landed(now, served)

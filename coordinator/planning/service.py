@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapp
 from typing import Any
 
 from bus import messages
+from bus.hearing import hearing
 from bus.messages import Control, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus
 from bus.scaling import FrontendInformation, Order, decode_scaling
@@ -22,7 +23,7 @@ from coordinator.planning import metrics
 from coordinator.planning.counting import Counting
 from coordinator.planning.crew import Crew
 from coordinator.planning.office import Office, batch_order, in_words
-from core.errors import BadMessage, BusError
+from core.errors import BusError
 from core.liveness import Beat
 from policy.slo.offered import BUCKET_SECONDS
 from policy.slo.pipeline import Pipeline
@@ -74,8 +75,8 @@ class Planner:
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Hears loads and workers. Raises `BusError`."""
-        loads = await self._bus.listen(SCALING_CHANNEL, self._hear_load)
-        workers = await self._bus.listen(WORKERS_CHANNEL, self._hear_worker)
+        loads = await self._bus.listen(SCALING_CHANNEL, hearing(SCALING_CHANNEL, decode_scaling, self._hear_load))
+        workers = await self._bus.listen(WORKERS_CHANNEL, hearing(WORKERS_CHANNEL, decode_notice, self._hear_worker))
         try:
             await self._bus.send(WORKERS_CHANNEL, messages.encode(RollCall()))
             yield
@@ -156,21 +157,11 @@ class Planner:
             for stage in pipeline.stages:
                 metrics.present(name, stage.id, self._crew.count(stage.model, now))
 
-    def _hear_load(self, frame: bytes) -> None:
-        try:
-            told = decode_scaling(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", SCALING_CHANNEL, error)
-            return
+    def _hear_load(self, told: FrontendInformation | Order) -> None:
         if isinstance(told, FrontendInformation) and told.sender != self._name():
             self._office.hear(told, time.monotonic())
 
-    def _hear_worker(self, frame: bytes) -> None:
-        try:
-            notice = decode_notice(frame)
-        except BadMessage as error:
-            log.warning("on %s: %s", WORKERS_CHANNEL, error)
-            return
+    def _hear_worker(self, notice: WorkerNotice | RollCall) -> None:
         if isinstance(notice, WorkerNotice) and self._crew.hear(notice, time.monotonic()):
             self._new_workers.add(notice.model)
 

@@ -249,7 +249,7 @@ class Board:
         for task_id, node_id in turn.leaving:
             held = self._held[task_id]
             if held.graph.status(node_id) is NodeStatus.READY:
-                picks.append(Pick(held, node_id, model, charged, lane.serve_by(held.task.deadline)))
+                picks.append(Pick(held, node_id, model, charged, turn.serve_by(held.task.deadline)))
             else:  # it was stopped
                 lane.shares.charge(held.task.user_id, -charged)
         return picks

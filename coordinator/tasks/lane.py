@@ -19,11 +19,12 @@ LEAD_SECONDS = 1.0
 
 class Turn(NamedTuple):
     """Nodes, each with its task. `leaving`: whose turn it is, in order. `dropped`: their tasks cannot make their
-    deadline any more.
+    deadline any more. `serve_by`: what the worker of a task with that deadline is told, see `RequestMessage`.
     """
 
     leaving: list[tuple[int, str]]
     dropped: list[tuple[int, str]]
+    serve_by: Callable[[float | None], float | None] = lambda deadline: None
 
 
 class Lane:
@@ -66,10 +67,6 @@ class Lane:
             charge(popped[0])
             turn.leaving.append(popped)
         return turn
-
-    def serve_by(self, deadline: float | None) -> float | None:
-        """What the worker of a node that leaves now is told; see `RequestMessage`."""
-        return None
 
     def landed(self, now: float, served: Served | None) -> None:
         """A call has ended; `served`: its way, where one was made and that is known."""

@@ -39,7 +39,11 @@ class Submission:
 
 def read_submission(body: bytes, max_nodes: int) -> Submission:
     """Raises `DescriptionRefused`."""
-    description = parse(body, max_nodes=max_nodes)
+    return submission_of(parse(body, max_nodes=max_nodes), body)
+
+
+def submission_of(description: Description, body: bytes) -> Submission:
+    """What `body`, which asks for this, is to be."""
     return Submission(description, Graph(description), encode(description), hashlib.sha256(body).hexdigest())
 
 
