@@ -1,0 +1,258 @@
+"""The tests' own node agent under Kubernetes' own controllers: Pods live as on a kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.error
+from functools import partial
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.fixtures.control_plane import Node
+from tests.fixtures.kubernetes import NODES, Cluster, Namespace
+from tests.kubernetes.workloads import Object, Space, container, get, is_ready, main_of, probe, until, waiting
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes")]
+
+
+def shell(text: str) -> list[str]:
+    return ["sh", "-c", text]
+
+
+async def test_a_deployment_becomes_available_and_is_scaled_up_and_down(space: Space) -> None:
+    space.deployment("web", 2, env=[{"name": "VERSION", "value": "1"}])
+    await space.available("web", 2)
+    addresses = [pod["status"]["podIP"] for pod in space.pods()]
+    assert len(set(addresses)) == 2
+    assert [await get(address) for address in addresses] == [(200, "1")] * 2
+    for replicas in (4, 1, 0):
+        space.scale("web", replicas)
+        await space.available("web", replicas)
+        assert len(space.pods()) == replicas
+
+
+async def test_a_rollout_takes_no_pod_away_before_its_successor_is_ready(node: Node, space: Space) -> None:
+    made = space.deployment("web", 2, env=[{"name": "VERSION", "value": "1"}])
+    await space.available("web", 2)
+    before = space.find("deployments", "web") or made
+
+    def change(found: Object) -> None:
+        found["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "VERSION", "value": "2"}]
+
+    space.change("deployments", "web", change)
+    await space.available("web", 2)
+    history = node.cluster.history(space.path("deployments"), before)
+    assert {each["status"].get("updatedReplicas") for each in history} >= {1, 2}
+    assert min(each["status"].get("availableReplicas", 0) for each in history) == 2
+    assert max(each["status"].get("unavailableReplicas", 0) for each in history) == 1
+    await until(lambda: len(space.pods()) == 2, "the old ones are gone")
+    assert [await get(pod["status"]["podIP"]) for pod in space.pods()] == [(200, "2")] * 2
+
+
+async def test_a_container_that_crashes_is_restarted_with_longer_and_longer_pauses(node: Node, space: Space) -> None:
+    space.pod("p", command=shell("date +%s.%N; exit 3"))
+    status = await space.told("p", lambda status: main_of(status)["restartCount"] >= 3, "restarts")
+    await space.told("p", lambda status: waiting(status) == "CrashLoopBackOff", "back-off")
+    assert main_of(status)["lastState"]["terminated"]["exitCode"] == 3
+    assert status["phase"] == "Running"
+    starts = [float(line) for line in node.log(space.name, "p", "main").split()]
+    assert [starts[number + 1] - starts[number] >= 2**number for number in range(3)] == [True] * 3
+
+
+async def test_a_container_that_is_not_alive_is_ended_and_started_again(node: Node, space: Space) -> None:
+    space.pod("p", livenessProbe=probe(failureThreshold=2), startupProbe=probe(failureThreshold=60))
+    status = await space.told("p", is_ready, "ready")
+    await get(status["podIP"], "/break")
+    await space.told("p", lambda status: main_of(status)["restartCount"] == 1 and is_ready(status), "a restart")
+    assert node.log(space.name, "p", "main").split() == ["serving", "draining", "drained", "serving"]
+    assert await get(status["podIP"], "/health") == (200, "")
+
+
+async def test_what_never_starts_is_ended_by_the_startup_probe(space: Space) -> None:
+    never = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2, "timeoutSeconds": 10}
+    space.pod("p", startupProbe=never, livenessProbe=probe())
+    status = await space.told("p", lambda status: main_of(status)["restartCount"] >= 1, "a restart")
+    assert not main_of(status)["started"]
+    assert not is_ready(status)
+
+
+async def test_readiness_comes_and_goes_without_a_restart(space: Space, tmp_path: Any) -> None:
+    sign = tmp_path / "ready"
+    command = {"exec": {"command": ["test", "-e", str(sign)]}, "periodSeconds": 1, "timeoutSeconds": 10}
+    space.pod("p", readinessProbe=command | {"failureThreshold": 1})
+    await space.told("p", lambda status: main_of(status).get("started"), "started")
+    sign.touch()
+    await space.told("p", is_ready, "ready")
+    sign.unlink()
+    status = await space.told("p", lambda status: not is_ready(status), "not ready")
+    assert main_of(status)["restartCount"] == 0
+
+
+async def test_a_pod_that_is_deleted_may_take_its_time(node: Node, space: Space) -> None:
+    hook = {"preStop": {"exec": {"command": shell("echo preStop")}}}
+    space.pod("p", lifecycle=hook, env=[{"name": "DRAIN_SECONDS", "value": "2"}], readinessProbe=probe())
+    await space.told("p", is_ready, "ready")
+    began = time.monotonic()
+    space.delete("pods", "p")
+    await space.gone("p")
+    assert 2 <= time.monotonic() - began < 25  # the grace period is 30 s
+    assert node.log(space.name, "p", "main").split() == ["serving", "preStop", "draining", "drained"]
+
+
+async def test_a_pod_that_takes_longer_is_killed_with_all_that_it_started(node: Node, space: Space) -> None:
+    space.pod("p", command=shell("trap '' TERM; sleep 7001 & echo $!; wait; sleep 7002"))
+    await until(lambda: node.log(space.name, "p", "main").strip(), "a child")
+    child = int(node.log(space.name, "p", "main"))
+    space.delete("pods", "p", gracePeriodSeconds=1)
+    await space.gone("p")
+    await until(lambda: not psutil.pid_exists(child), "the child is dead")
+
+
+async def test_a_shorter_grace_and_no_grace_hurry(space: Space) -> None:
+    for name in ("shorter", "none"):
+        space.pod(name, env=[{"name": "DRAIN_SECONDS", "value": "1000"}], readinessProbe=probe())
+        status = await space.told(name, is_ready, "ready")
+        space.delete("pods", name, gracePeriodSeconds=600)
+        space.delete("pods", name, gracePeriodSeconds=1 if name == "shorter" else 0)
+        await space.gone(name)
+        await until(partial(refuses, status["podIP"]), "its process has ended")
+
+
+async def refuses(address: str) -> bool:
+    try:
+        await get(address)
+    except OSError:
+        return True
+    return False
+
+
+async def test_the_environment_is_as_the_pod_asks(node: Node, space: Space) -> None:
+    space.make("secrets", "s", stringData={"KEY": "k3y", "OTHER": "other"})
+    space.make("configmaps", "c", data={"file.txt": "text", "NUMBER": "7"})
+    env = [
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "KEY"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "NUMBER"}}},
+        {"name": "C", "value": "$(A)-$(B)-$$(A)-$(UNKNOWN)"},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "NO", "optional": True}}},
+        {"name": "FILE", "value": "/etc/config/file.txt"},
+    ]
+    say = "import json, os, sys; print(json.dumps([dict(os.environ), open(os.environ['FILE']).read(), sys.argv[1]]))"
+    space.pod(
+        "p",
+        restartPolicy="Never",
+        command=["python", "-c", say],
+        args=["$(B)"],
+        env=env,
+        envFrom=[{"prefix": "S_", "secretRef": {"name": "s"}}],
+        volumes=[{"name": "v", "configMap": {"name": "c"}}],
+        volumeMounts=[{"name": "v", "mountPath": "/etc/config"}],
+    )
+    status = await space.told("p", lambda status: status["phase"] == "Succeeded", "the end")
+    seen, text, argument = json.loads(node.log(space.name, "p", "main"))
+    wanted = {"A": "k3y", "B": "7", "C": "k3y-7-$(A)-$(UNKNOWN)", "S_OTHER": "other"}
+    wanted |= {"NAME": "p", "NODE": node.name, "IP": status["podIP"], "HOSTNAME": "p"}
+    assert wanted.items() <= seen.items()
+    assert "GONE" not in seen
+    assert (text, argument) == ("text", "7")
+
+
+async def test_what_a_container_needs_is_waited_for(space: Space) -> None:
+    space.pod("p", env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "KEY"}}}])
+    await space.told("p", lambda status: waiting(status) == "CreateContainerConfigError", "it waits")
+    space.make("secrets", "late", stringData={"KEY": "x"})
+    await space.told("p", is_ready, "it runs")
+
+
+async def test_a_pod_reaches_the_api_server_as_its_service_account(
+    node: Node, namespace: Namespace, space: Space
+) -> None:
+    namespace.grant({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]})
+    ask = (
+        "from core import cluster; from kubernetes import client; import os; "
+        "print(cluster.ask(lambda c: client.CoreV1Api(c).read_namespaced_pod('p', os.environ['N'])).metadata.uid)"
+    )
+    env = [{"name": "N", "value": space.name}]
+    fields = {"image": "agentos", "command": ["python", "-c", ask], "env": env, "restartPolicy": "Never"}
+    made = space.pod("p", [], serviceAccountName="worker", **fields)
+    await space.told("p", lambda status: status["phase"] in ("Succeeded", "Failed"), "the end")
+    assert node.log(space.name, "p", "main").strip() == made["metadata"]["uid"]
+
+
+async def test_init_containers_run_first_and_one_after_the_other(node: Node, space: Space) -> None:
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    data = {"volumes": [{"name": "data", "emptyDir": {}}], "restartPolicy": "Never"}
+    first = container(name="first", command=shell("sleep 0.5; echo one >> /data/file"), **mounts)
+    second = container(name="second", command=shell("echo two >> /data/file"), **mounts)
+    space.pod("p", [first, second], command=["cat", "/data/file"], **mounts, **data)
+    await space.told("p", lambda status: status["phase"] == "Succeeded", "the end")
+    assert node.log(space.name, "p", "main").split() == ["one", "two"]
+    space.pod("q", [first | {"command": ["false"]}], command=["true"], **mounts, **data)
+    status = await space.told("q", lambda status: status["phase"] == "Failed", "the end")
+    assert waiting(status) == "PodInitializing"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "said"),
+    [
+        ({"image": "example.com/unknown:1"}, "ImagePullBackOff", "example.com/unknown:1"),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "NotSupported", "as v is"),
+        ({"livenessProbe": {"grpc": {"port": 1}}}, "NotSupported", "probe"),
+    ],
+)
+async def test_what_the_agent_cannot_give_is_said(space: Space, fields: Object, reason: str, said: str) -> None:
+    space.pod("p", **fields)
+    status = await space.told("p", lambda status: waiting(status) == reason, reason)
+    assert said in main_of(status)["state"]["waiting"]["message"]
+    assert status["phase"] == "Pending"
+
+
+def test_a_restricted_namespace_refuses_a_privileged_pod(space: Space) -> None:
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    space.cluster.ask("POST", "/api/v1/namespaces", {"metadata": {"name": f"r-{space.name}", "labels": level}})
+    restricted = Space(space.cluster, f"r-{space.name}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        restricted.pod("p", securityContext={"privileged": True})
+    assert refused.value.code == 403
+    assert 'violates PodSecurity "restricted:latest": privileged' in refused.value.read().decode()
+
+
+async def test_an_api_server_that_hangs_costs_no_pod(node: Node, space: Space) -> None:
+    space.pod("p", livenessProbe=probe(), readinessProbe=probe())
+    status = await space.told("p", is_ready, "ready")
+    with node.cluster.frozen():
+        await asyncio.sleep(3)  # some probes and beats of the Node
+        assert await get(status["podIP"]) == (200, "")
+    space.pod("q", readinessProbe=probe())
+    await space.told("q", is_ready, "ready")
+    assert main_of((space.find("pods", "p") or {})["status"])["restartCount"] == 0
+
+
+@pytest.mark.timeout(240)
+async def test_a_node_whose_agent_stops_is_not_ready_until_it_is_back(control_plane: Cluster, space: Space) -> None:
+    with Node(control_plane, NODES[1], unschedulable=True) as lost:
+        space.pod("p", nodeName=lost.name, readinessProbe=probe())
+        status = await space.told("p", is_ready, "ready")
+        lost.stop()
+        assert await refuses(status["podIP"])
+        await until(lambda: lost.ready() == "Unknown", "the Node is not ready")
+        await space.told("p", lambda status: not is_ready(status), "the Pod is not ready")
+        lost.start()
+        await space.told("p", is_ready, "ready")
+
+
+async def test_an_agent_that_is_killed_takes_its_pods_processes_along(control_plane: Cluster, space: Space) -> None:
+    with Node(control_plane, NODES[2], unschedulable=True) as lost:
+        space.pod("p", nodeName=lost.name, readinessProbe=probe())
+        status = await space.told("p", is_ready, "ready")
+        lost.kill()
+        await until(lambda: refuses(status["podIP"]), "its process has ended")
+        lost.start()
+        space.delete("pods", "p")
+        await space.gone("p")
