@@ -185,6 +185,19 @@ async def test_a_pod_reaches_the_api_server_as_its_service_account(
     assert node.log(space.name, "p", "main").strip() == made["metadata"]["uid"]
 
 
+async def test_a_service_leads_to_the_pods_that_it_selects_and_that_are_ready(space: Space) -> None:
+    ports = [{"port": 80, "targetPort": "http"}]
+    space.make("services", "web", spec={"selector": {"app": "web"}, "ports": ports})
+    space.deployment("web", 2, ports=[{"name": "http", "containerPort": 8080}])
+    space.pod("other", readinessProbe=probe())
+    await space.told("other", is_ready, "ready")
+    await space.available("web", 2)
+    assert [await get(address, port=port) for address, port in space.endpoints("web")] == [(200, "")] * 2
+    [(broken, _), *_] = space.endpoints("web")
+    await get(broken, "/break")
+    await until(lambda: len(space.endpoints("web")) == 1, "the broken one is left out")
+
+
 async def test_init_containers_run_first_and_one_after_the_other(node: Node, space: Space) -> None:
     mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     data = {"volumes": [{"name": "data", "emptyDir": {}}], "restartPolicy": "Never"}
@@ -220,7 +233,8 @@ def test_a_restricted_namespace_refuses_a_privileged_pod(space: Space) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         restricted.pod("p", securityContext={"privileged": True})
     assert refused.value.code == 403
-    assert 'violates PodSecurity "restricted:latest": privileged' in refused.value.read().decode()
+    said = json.load(refused.value)["message"]
+    assert 'violates PodSecurity "restricted:latest": privileged' in said
 
 
 async def test_an_api_server_that_hangs_costs_no_pod(node: Node, space: Space) -> None:

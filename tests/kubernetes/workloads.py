@@ -73,6 +73,17 @@ class Space:
         found: list[Object] = self.cluster.ask("GET", self.path("pods"))["items"]
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
+    def endpoints(self, service: str) -> set[tuple[str, int]]:
+        """Where the Service's requests would go: addresses and ports of the ready Pods that it selects."""
+        spec = self.cluster.ask("GET", self.path("services", service))["spec"]
+        wanted = spec["selector"].items()
+        pods = [
+            pod
+            for pod in self.pods()
+            if wanted <= pod["metadata"].get("labels", {}).items() and is_ready(pod["status"])
+        ]
+        return {(pod["status"]["podIP"], port_of(pod, port)) for pod in pods for port in spec["ports"]}
+
     def delete(self, plural: str, name: str, **options: Any) -> None:
         self.cluster.ask("DELETE", self.path(plural, name), options or None)
 
@@ -128,6 +139,15 @@ def waiting(status: Object) -> str:
     """Why the container waits; empty if it does not."""
     reason: str = main_of(status)["state"].get("waiting", {}).get("reason", "")
     return reason
+
+
+def port_of(pod: Object, port: Object) -> int:
+    """The container's port that a port of a Service, by number or by name, leads to."""
+    target: int | str = port["targetPort"]
+    if isinstance(target, int):
+        return target
+    ports = [each for container in pod["spec"]["containers"] for each in container.get("ports", [])]
+    return next(int(each["containerPort"]) for each in ports if each.get("name") == target)
 
 
 async def get(address: str, path: str = "/", port: int = PORT) -> tuple[int, str]:
