@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import urllib.error
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,11 @@ until = functools.partial(fleet.until, seconds=PATIENCE)
 def container(**fields: Any) -> Object:
     """The tests' tiny server, or what `fields` make of it."""
     return {"name": "main", "image": "registry.example.com/tiny:1", "ports": [{"containerPort": PORT}]} | fields
+
+
+def shell(text: str) -> list[str]:
+    """A command that runs the text."""
+    return ["sh", "-c", text]
 
 
 def probe(path: str = "/health", **fields: Any) -> Object:
@@ -57,10 +63,17 @@ class Space:
         return self.make("deployments", name, spec=spec)
 
     def change(self, plural: str, name: str, patch: Callable[[Object], None]) -> None:
-        """Read, changed, written."""
-        found = self.cluster.ask("GET", self.path(plural, name))
-        patch(found)
-        self.cluster.ask("PUT", self.path(plural, name), found)
+        """Read, changed, written; again if another has written meanwhile."""
+        while True:
+            found = self.cluster.ask("GET", self.path(plural, name))
+            patch(found)
+            try:
+                self.cluster.ask("PUT", self.path(plural, name), found)
+            except urllib.error.HTTPError as error:
+                if error.code != 409:
+                    raise
+            else:
+                return
 
     def scale(self, deployment: str, replicas: int) -> None:
         self.change("deployments", deployment, lambda found: found["spec"].update(replicas=replicas))

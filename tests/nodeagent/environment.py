@@ -30,12 +30,13 @@ async def command_of(
 
     Raises `NotYet`.
     """
-    asked = await variables(container, sources)
+    override = {name: expanded(value, own) for name, value in image.override.items()}
+    asked = await variables(container, sources, override)
     environment = {
         **{name: value for name, value in own.items() if not name.startswith("POD_")},
         **{name: expanded(value, own) for name, value in image.environment.items()},
         **{name: mounts.real(value) for name, value in asked.items()},
-        **{name: expanded(value, own) for name, value in image.override.items()},
+        **override,
     }
     entrypoint = container.command or image.entrypoint
     arguments = container.args or ([] if container.command else image.arguments)
@@ -47,15 +48,15 @@ async def command_of(
     return Command(argv, environment, Path(directory or expanded(image.directory, own) or home))
 
 
-async def variables(container: Container, sources: Sources) -> dict[str, str]:
-    """As the Pod asks for them: envFrom first, then env, where each may name those before it."""
+async def variables(container: Container, sources: Sources, override: Mapping[str, str]) -> dict[str, str]:
+    """Those that the Pod asks for: envFrom first, then env, where each may name those before it."""
     found: dict[str, str] = {}
     for group in container.env_from:
         found |= await _all_keys(group, sources)
     for variable in container.env:
         value = await _value(variable, sources, found)
         if value is not None:
-            found[variable.name] = value
+            found[variable.name] = override.get(variable.name, value)
     return found
 
 
