@@ -118,6 +118,10 @@ async def test_a_shorter_grace_and_no_grace_hurry(space: Space) -> None:
         await until(partial(refuses, status["podIP"]), "its process has ended")
 
 
+async def answers(space: Space, pod: str) -> bool:
+    return not await refuses((space.find("pods", pod) or {})["status"]["podIP"])
+
+
 async def refuses(address: str) -> bool:
     try:
         await get(address)
@@ -162,16 +166,30 @@ async def test_an_api_server_that_hangs_costs_no_pod(node: Node, space: Space) -
 
 
 @pytest.mark.timeout(240)
-async def test_a_node_whose_agent_stops_is_not_ready_until_it_is_back(control_plane: Cluster, space: Space) -> None:
-    with Node(control_plane, NODES[1], unschedulable=True) as lost:
-        space.pod("p", nodeName=lost.name, readinessProbe=probe())
-        status = await space.told("p", is_ready, "ready")
-        lost.stop()
-        assert await refuses(status["podIP"])
-        await until(lambda: lost.ready() == "Unknown", "the Node is not ready")
-        await space.told("p", lambda status: not is_ready(status), "the Pod is not ready")
-        lost.start()
-        await space.told("p", is_ready, "ready")
+async def test_nodes_that_are_not_heard_of_are_not_ready_until_they_are_back(
+    control_plane: Cluster, space: Space
+) -> None:
+    nodes = [Node(control_plane, name, unschedulable=True) for name in NODES[1:]]
+    with nodes[0] as stopped, nodes[1] as cut_off:
+        for node in nodes:
+            space.pod(node.name, nodeName=node.name, readinessProbe=probe())
+        ended, lives = [(await space.told(node.name, is_ready, "ready"))["podIP"] for node in nodes]
+        stopped.stop()
+        assert await refuses(ended)
+        with cut_off.frozen():
+            for node in nodes:
+                await until(partial(is_unknown, node), "the Node is not ready")
+                await space.told(node.name, lambda status: not is_ready(status), "the Pod is not ready")
+            assert await get(lives) == (200, "")
+        stopped.start()
+        for node in nodes:
+            status = await space.told(node.name, is_ready, "ready again")
+            assert main_of(status)["restartCount"] == 0
+        assert status["podIP"] == lives
+
+
+def is_unknown(node: Node) -> bool:
+    return node.ready() == "Unknown"
 
 
 async def test_an_agent_that_is_killed_takes_its_pods_processes_along(control_plane: Cluster, space: Space) -> None:
@@ -181,5 +199,6 @@ async def test_an_agent_that_is_killed_takes_its_pods_processes_along(control_pl
         lost.kill()
         await until(lambda: refuses(status["podIP"]), "its process has ended")
         lost.start()
+        await until(lambda: answers(space, "p"), "it runs again")
         space.delete("pods", "p")
         await space.gone("p")
