@@ -79,8 +79,8 @@ async def test_what_never_starts_is_ended_by_the_startup_probe(space: Space) -> 
 async def test_readiness_comes_and_goes_without_a_restart(space: Space, tmp_path: Any) -> None:
     sign = tmp_path / "ready"
     command = {"exec": {"command": ["test", "-e", str(sign)]}, "periodSeconds": 1, "timeoutSeconds": 10}
-    space.pod("p", readinessProbe=command | {"failureThreshold": 1})
-    await space.told("p", lambda status: main_of(status).get("started"), "started")
+    space.pod("p", readinessProbe=command | {"failureThreshold": 2})
+    assert not is_ready(await space.told("p", lambda status: main_of(status).get("started"), "started"))
     sign.touch()
     await space.told("p", is_ready, "ready")
     sign.unlink()
@@ -108,14 +108,21 @@ async def test_a_pod_that_takes_longer_is_killed_with_all_that_it_started(node: 
     await until(lambda: not psutil.pid_exists(child), "the child is dead")
 
 
-async def test_a_shorter_grace_and_no_grace_hurry(space: Space) -> None:
-    for name in ("shorter", "none"):
-        space.pod(name, env=[{"name": "DRAIN_SECONDS", "value": "1000"}], readinessProbe=probe())
-        status = await space.told(name, is_ready, "ready")
-        space.delete("pods", name, gracePeriodSeconds=600)
-        space.delete("pods", name, gracePeriodSeconds=1 if name == "shorter" else 0)
-        await space.gone(name)
-        await until(partial(refuses, status["podIP"]), "its process has ended")
+async def test_what_a_container_leaves_running_ends_with_it(node: Node, space: Space) -> None:
+    space.pod("p", command=shell("sleep 7003 & echo $!"), restartPolicy="Never")
+    await space.told("p", lambda status: status["phase"] == "Succeeded", "the end")
+    child = int(node.log(space.name, "p", "main"))
+    await until(lambda: not psutil.pid_exists(child), "the child is dead")
+
+
+@pytest.mark.parametrize("graces", [(600, 1), (600, 0), (0,)])
+async def test_a_shorter_grace_and_no_grace_hurry(space: Space, graces: tuple[int, ...]) -> None:
+    space.pod("p", env=[{"name": "DRAIN_SECONDS", "value": "1000"}], readinessProbe=probe())
+    status = await space.told("p", is_ready, "ready")
+    for grace in graces:
+        space.delete("pods", "p", gracePeriodSeconds=grace)
+    await space.gone("p")
+    await until(partial(refuses, status["podIP"]), "its process has ended")
 
 
 async def answers(space: Space, pod: str) -> bool:
