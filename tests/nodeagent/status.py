@@ -82,7 +82,7 @@ class Teller:
             "startTime": stamp(self._began),
             "hostIP": "127.0.0.1",
             "podIP": self._address,
-            "podIPs": [{"ip": self._address}],
+            "podIPs": [{"$patch": "replace"}, {"ip": self._address}],  # it may have had another
         }
 
     def _condition(self, kind: str, holds: bool, reason: str, now: float) -> Object:
