@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.llama",
     "tests.fixtures.pulsar",
     "tests.fixtures.kubernetes",
+    "tests.fixtures.control_plane",
 ]

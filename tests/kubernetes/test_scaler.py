@@ -48,7 +48,7 @@ def aimodels(namespace: Namespace, name: str = "") -> str:
 def deployment(namespace: Namespace) -> Replicas:
     """A Deployment with one replica, as a worker's."""
     labels = {"app": "worker"}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "agentos"}]}}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "none"}]}}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
     namespace.cluster.ask("POST", deployments(namespace), {"metadata": {"name": "dep"}, "spec": spec})
     return Replicas(name="dep", namespace=namespace.name, kind="Deployment")
