@@ -49,6 +49,21 @@ async def test_the_environment_is_as_the_pod_asks(node: Node, space: Space) -> N
     assert told == ["text", "7", f"{status['podIP']}:1"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_services_are_told_unless_the_pod_wants_none(node: Node, space: Space, wanted: bool) -> None:
+    made = space.make("services", "agentos-gateway", spec={"ports": [{"port": 80}]})
+    space.make("services", "headless", spec={"ports": [{"port": 80}], "clusterIP": "None"})
+    say = ["python", "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    space.pod("p", restartPolicy="Never", command=say, enableServiceLinks=wanted)
+    await space.told("p", lambda status: status["phase"] == "Succeeded", "the end")
+    told = {
+        name: value for name, value in json.loads(node.log(space.name, "p", "main")).items() if "_SERVICE" in name
+    }
+    assert not any(name.startswith("HEADLESS") for name in told)
+    links = {"AGENTOS_GATEWAY_SERVICE_HOST": made["spec"]["clusterIP"], "AGENTOS_GATEWAY_SERVICE_PORT": "80"}
+    assert {name: value for name, value in told.items() if name.startswith("AGENTOS")} == (links if wanted else {})
+
+
 async def test_what_a_container_needs_is_waited_for(space: Space) -> None:
     space.pod("p", env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "KEY"}}}])
     await space.told("p", lambda status: waiting(status) == "CreateContainerConfigError", "it waits")

@@ -17,7 +17,10 @@ Object = dict[str, Any]
 PATIENCE = 60.0
 PORT = 8080
 # What of a Pod's spec is not its container's.
-OF_POD = ("restartPolicy", "terminationGracePeriodSeconds", "nodeName", "serviceAccountName", "volumes")
+OF_POD = (
+    *("restartPolicy", "terminationGracePeriodSeconds", "nodeName", "serviceAccountName", "volumes"),
+    "enableServiceLinks",
+)
 until = functools.partial(fleet.until, seconds=PATIENCE)
 
 

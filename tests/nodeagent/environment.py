@@ -33,6 +33,7 @@ async def command_of(
     override = {name: expanded(value, own) for name, value in image.override.items()}
     asked = await variables(container, sources, override)
     environment = {
+        **await sources.links(),
         **{name: value for name, value in own.items() if not name.startswith("POD_")},
         **{name: expanded(value, own) for name, value in image.environment.items()},
         **{name: mounts.real(value) for name, value in asked.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from tests.nodeagent.api import Api, Refused
@@ -62,6 +62,16 @@ class Sources:
         token: str = answer["status"]["token"]
         return token
 
+    async def links(self) -> dict[str, str]:
+        """The Services of the namespace, unless the Pod wants none of them. Raises `NotYet`."""
+        if not self._pod.spec.enable_service_links:
+            return {}
+        try:
+            found = await self._api.ask("GET", f"/api/v1/namespaces/{self._pod.metadata.namespace}/services")
+        except Refused as error:
+            raise NotYet("CreateContainerConfigError", str(error)) from error
+        return service_links(found["items"])
+
     def field(self, path: str) -> str:
         """A field of the Pod, by the path of the downward API. Raises `NotYet`."""
         if keyed := _KEYED.fullmatch(path):
@@ -70,6 +80,20 @@ class Sources:
         if path not in self._fields:
             raise not_supported(f"fieldRef {path}")
         return self._fields[path]
+
+
+def service_links(services: Iterable[Object]) -> dict[str, str]:
+    """https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables"""
+    links: dict[str, str] = {}
+    for service in services:
+        spec = service["spec"]
+        if (address := spec.get("clusterIP", "None")) == "None":
+            continue
+        prefix, first = service["metadata"]["name"].upper().replace("-", "_"), spec["ports"][0]
+        links[f"{prefix}_SERVICE_HOST"] = address
+        links[f"{prefix}_SERVICE_PORT"] = str(first["port"])
+        links[f"{prefix}_PORT"] = f"{first.get('protocol', 'TCP').lower()}://{address}:{first['port']}"
+    return links
 
 
 def fields(pod: Pod, address: str) -> Mapping[str, str]:

@@ -177,6 +177,7 @@ class Spec(Part):
     service_account_name: str = "default"
     node_name: str = ""
     termination_grace_period_seconds: float = 30
+    enable_service_links: bool = True
 
 
 class Meta(Part):
