@@ -17,4 +17,5 @@ pytest_plugins = [
     "tests.fixtures.pulsar",
     "tests.fixtures.kubernetes",
     "tests.fixtures.control_plane",
+    "tests.kubernetes.kubectl",
 ]
