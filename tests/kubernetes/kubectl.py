@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,9 @@ def kubectl(cluster: Cluster) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def aimodels(kubectl: Kubectl) -> None:
+def aimodels(cluster: Cluster, kubectl: Kubectl) -> None:
     """The cluster knows AIModels, by the product's own definition, and lets workers create Events."""
     kubectl.run("apply", "-f", str(DEPLOY / "base" / "crd.yaml"), "-f", str(DEPLOY / "base" / "worker-events.yaml"))
     kubectl.run("wait", "--for=condition=Established", "crd/aimodels.model.youxam.com", f"--timeout={SECONDS}s")
+    while cluster.find("/apis/model.youxam.com/v1alpha1/aimodels") is None:  # a moment more
+        time.sleep(0.1)

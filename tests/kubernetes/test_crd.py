@@ -12,9 +12,9 @@ from tests.kubernetes.kubectl import Kubectl, KubectlError
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes"), pytest.mark.usefixtures("aimodels")]
 
-REMOTE = {"type": "remote", "model": "gpt-4o", "baseURL": "https://api.openai.com"}
+REMOTE: dict[str, Any] = {"type": "remote", "model": "gpt-4o", "baseURL": "https://api.openai.com"}
 # As people have them for the earlier operator.
-EARLIER = {
+EARLIER: dict[str, dict[str, Any]] = {
     "remote": REMOTE
     | {"image": "registry.example.com/workernode:1.2", "replicas": 2, "apiKey": "sk-not-a-key", "maxProcessNum": 32},
     "keda": REMOTE | {"apiKey": "sk-not-a-key", "msgBacklogThreshold": 10},

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from bus.topics import SCALING_CHANNEL
 from core.cluster import ClusterError
 from core.run import Stop
 from policy.slo.pipeline import Pipeline, Replicas, Stage, Workers, checked
-from tests.fixtures.kubernetes import Cluster, Namespace
+from tests.fixtures.kubernetes import Namespace
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes")]
 
@@ -40,7 +39,7 @@ def deployments(namespace: Namespace, name: str = "") -> str:
     return f"/apis/apps/v1/namespaces/{namespace.name}/deployments" + (f"/{name}" if name else "")
 
 
-def aimodels(namespace: Namespace, name: str = "") -> str:
+def aimodels_of(namespace: Namespace, name: str = "") -> str:
     return f"/apis/model.youxam.com/v1alpha1/namespaces/{namespace.name}/aimodels" + (f"/{name}" if name else "")
 
 
@@ -55,46 +54,16 @@ def deployment(namespace: Namespace) -> Replicas:
 
 
 @pytest.fixture
-def aimodel(cluster: Cluster, namespace: Namespace) -> Replicas:
-    """An AIModel with one replica; its definition is made if it is not there yet."""
-    define_aimodels(cluster)
+def aimodel(aimodels: None, namespace: Namespace) -> Replicas:
+    """An AIModel with one replica."""
     body = {
         "apiVersion": "model.youxam.com/v1alpha1",
         "kind": "AIModel",
         "metadata": {"name": "gpt"},
-        "spec": {"replicas": 1, "modelName": "m"},
+        "spec": {"type": "local", "replicas": 1, "model": "m"},
     }
-    cluster.ask("POST", aimodels(namespace), body)
+    namespace.cluster.ask("POST", aimodels_of(namespace), body)
     return Replicas(name="gpt", namespace=namespace.name)
-
-
-def define_aimodels(cluster: Cluster) -> None:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"plural": "aimodels", "singular": "aimodel", "kind": "AIModel", "listKind": "AIModelList"}
-    spec = {"group": "model.youxam.com", "scope": "Namespaced", "names": names, "versions": [version]}
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    name = "aimodels.model.youxam.com"
-    if any(each["metadata"]["name"] == name for each in cluster.ask("GET", path)["items"]):
-        return
-    cluster.ask("POST", path, {"metadata": {"name": name}, "spec": spec})
-    deadline = time.monotonic() + PATIENCE
-    while not established(cluster.ask("GET", f"{path}/{name}")) or not served(cluster):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def established(definition: dict[str, Any]) -> bool:
-    conditions = definition.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
-
-
-def served(cluster: Cluster) -> bool:
-    try:
-        cluster.ask("GET", "/apis/model.youxam.com/v1alpha1/aimodels")
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -132,7 +101,7 @@ async def test_orders_become_replicas_of_both_kinds(
 
     def replicas() -> tuple[int, int]:
         of_deployment = namespace.cluster.ask("GET", deployments(namespace, "dep"))["spec"]["replicas"]
-        return of_deployment, namespace.cluster.ask("GET", aimodels(namespace, "gpt"))["spec"]["replicas"]
+        return of_deployment, namespace.cluster.ask("GET", aimodels_of(namespace, "gpt"))["spec"]["replicas"]
 
     async def ordered(**workers: int) -> None:
         while replicas() != tuple(workers.values()):
@@ -142,7 +111,7 @@ async def test_orders_become_replicas_of_both_kinds(
     async with asyncio.timeout(PATIENCE):
         await ordered(a=3, b=2)
         await ordered(a=0, b=9)
-    assert namespace.cluster.ask("GET", aimodels(namespace, "gpt"))["spec"]["modelName"] == "m"
+    assert namespace.cluster.ask("GET", aimodels_of(namespace, "gpt"))["spec"]["model"] == "m"
     stop.signal()
     await running
 
@@ -159,10 +128,9 @@ async def test_what_is_missing_is_said_by_name(namespace: Namespace, deployment:
         await asyncio.to_thread(set_replicas, gone, 2)
 
 
-@pytest.mark.usefixtures("outside")
-async def test_an_aimodel_that_is_not_there_is_named(cluster: Cluster, namespace: Namespace) -> None:
+@pytest.mark.usefixtures("outside", "aimodels")
+async def test_an_aimodel_that_is_not_there_is_named(namespace: Namespace) -> None:
     namespace.grant(PATCH_AIMODELS)
-    define_aimodels(cluster)
     with pytest.raises(ClusterError, match=f"there is no AIModel {namespace.name}/gone"):
         await asyncio.to_thread(set_replicas, Replicas(name="gone", namespace=namespace.name), 2)
 
