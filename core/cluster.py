@@ -44,7 +44,7 @@ def ask(action: Callable[[Any], Result], account: Path = SERVICE_ACCOUNT) -> Res
         with client.ApiClient(_configuration(account)) as connection:
             return action(connection)
     except client.ApiException as error:
-        raise _refused(error.status or 0, error.reason or "", error.body) from error
+        raise refused(error.status or 0, error.reason or "", error.body) from error
     except (HTTPError, OSError) as error:
         raise ClusterError(f"the API server does not answer: {type(error).__name__}", again=True) from error
 
@@ -66,7 +66,8 @@ def _configuration(account: Path) -> Any:
     return settings
 
 
-def _refused(status: int, reason: str, body: str | bytes | None) -> ClusterError:
+def refused(status: int, reason: str, body: str | bytes | None) -> ClusterError:
+    """What an answer of the API server that is no success means."""
     if not status:  # the client's way to tell of TLS that fails
         return ClusterError(f"the API server does not answer: {' '.join(reason.split())}", again=True)
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
