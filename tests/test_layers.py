@@ -24,6 +24,7 @@ PURE = [
     "agentos/replicas.py",
     "bus/billing.py",
     "bus/messages.py",
+    "bus/nodes.py",
     "bus/operations.py",
     "bus/pulsar/deliveries.py",
     "bus/topics.py",
@@ -31,6 +32,21 @@ PURE = [
     "coordinator/envelope.py",
     "coordinator/noderesult.py",
     "coordinator/openai.py",
+    "coordinator/operator/aimodel.py",
+    "coordinator/operator/children.py",
+    "coordinator/operator/conditions.py",
+    "coordinator/operator/credentials.py",
+    "coordinator/operator/environment.py",
+    "coordinator/operator/failures.py",
+    "coordinator/operator/keda.py",
+    "coordinator/operator/names.py",
+    "coordinator/operator/podtrouble.py",
+    "coordinator/operator/rollout.py",
+    "coordinator/operator/site.py",
+    "coordinator/operator/status.py",
+    "coordinator/operator/texts.py",
+    "coordinator/operator/who.py",
+    "coordinator/operator/workers.py",
     "coordinator/planning/counting.py",
     "coordinator/planning/crew.py",
     "coordinator/planning/office.py",
@@ -69,6 +85,8 @@ PURE = [
     "policy/fair.py",
     "policy/line.py",
     "policy/order.py",
+    "policy/parts.py",
+    "policy/scaling.py",
     "policy/slo/forming.py",
     "policy/slo/gate.py",
     "policy/slo/outlook.py",
@@ -85,6 +103,7 @@ PURE = [
     "policy/slo/rules.py",
     "policy/slo/sight.py",
     "policy/slo/watch.py",
+    "policy/starts.py",
     "policy/window.py",
     "store/cursor.py",
     "workernode/backends/mock_answers.py",
@@ -122,7 +141,7 @@ PURE = [
     "workload/snapshot.py",
     "workload/sse.py",
 ]
-IO = {"aiohttp", "asyncio", "asyncpg", "pulsar", "socket", "sqlalchemy", "threading"}
+IO = {"aiohttp", "asyncio", "asyncpg", "kopf", "kubernetes", "pulsar", "socket", "sqlalchemy", "threading"}
 
 
 def imported(file: Path) -> Iterator[str]:
