@@ -14,6 +14,7 @@ import aiohttp
 
 from bus.hearing import hearing
 from bus.messages import Control, RequestMessage, decode_control
+from bus.nodes import node_name
 from bus.port import Bus, Subscription
 from bus.topics import control_channel, model_subscription, model_topic
 from bus.watch import SILENCE_SECONDS, STARVED_SECONDS, watch_bus, watch_consumer
@@ -76,7 +77,7 @@ class Node:
             backend, settings.batch_order(), lambda: self._intake.update(), self._cancels.was_cancelled
         )
         self._intake = Intake(backend, self._rates, self._batches, lambda: self._presence.announce())
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = node_name(settings.node_name or socket.gethostname(), os.getpid())
         self._results = Results(bus, settings, self.name)
         self._management = Management(bus, settings, self.name)
         self._presence = Presence(

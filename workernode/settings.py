@@ -32,6 +32,7 @@ class WorkerSettings(Settings):
     debug: bool = known_as("DEBUG", default=False, description="Debug logs.")
     aimodel_name: str = known_as("AIMODEL_NAME", default="", description="Name of the AIModel in Kubernetes.")
     aimodel_namespace: str = known_as("AIMODEL_NAMESPACE", default="", description="Its namespace.")
+    node_name: str = Field(default="", description="What the worker calls itself, as its Pod; empty: as its host.")
     host: str = Field(default="127.0.0.1", description="Address that health and metrics are served on.")
     port: int = known_as("PORT", default=8082, ge=0, le=65535, description="Port of health and metrics; 0: any.")
     model_file: str = Field(default="", description="Local: a GGUF file or a llamafile.")

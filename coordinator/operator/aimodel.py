@@ -1,12 +1,12 @@
 """An AIModel, typed at this border. Pure.
 
-The fields are described in docs/aimodel.md; deploy/base/crd.yaml has the same rules, as far as a schema can tell them.
+docs/aimodel.md describes the fields; deploy/base/crd.yaml has the same rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
@@ -24,16 +24,22 @@ PLURAL = "aimodels"
 LONGEST_NAME = 63
 # Variables that the operator gives every worker, and `env` may not change.
 RESERVED = frozenset(
-    """PULSAR_URL PULSAR_TOKEN PULSAR_ADMIN_URL RES_TOPIC_NAME NODE_TYPE MODEL_NAME API_URL API_KEY MAX_PROCESS_NUM
-    AIMODEL_NAME AIMODEL_NAMESPACE PORT AGENTOS_BUS_URL AGENTOS_NODE_NAME AGENTOS_HOST AGENTOS_HOME
-    AGENTOS_GRACE_SECONDS AGENTOS_CALL_TIMEOUT_SECONDS""".split()
+    {
+        *("PULSAR_URL", "PULSAR_TOKEN", "PULSAR_ADMIN_URL", "AGENTOS_BUS_URL", "RES_TOPIC_NAME"),
+        *("NODE_TYPE", "MODEL_NAME", "API_URL", "API_KEY", "MAX_PROCESS_NUM", "PORT"),
+        *("AIMODEL_NAME", "AIMODEL_NAMESPACE", "AGENTOS_NODE_NAME", "AGENTOS_HOST", "AGENTOS_HOME"),
+        *("AGENTOS_GRACE_SECONDS", "AGENTOS_CALL_TIMEOUT_SECONDS"),
+    }
 )
+DEFAULT_SLOTS = 128
 
 Key = tuple[str, str]  # namespace, name
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Count = Annotated[int, Meta(ge=0)]
 _Some = Annotated[int, Meta(ge=1)]
+_Seconds = Annotated[float, Meta(ge=0)]
+_Read = TypeVar("_Read")
 
 
 class WrongAIModel(BadMessage):
@@ -62,7 +68,7 @@ class AIModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     base_url: str = field(name="baseURL", default="")
     api_key: SecretStr = SecretStr("")
     api_key_secret_ref: SecretKey | None = None
-    slots: _Some = field(name="maxProcessNum", default=128)
+    slots: _Some = field(name="maxProcessNum", default=DEFAULT_SLOTS)
     backlog_threshold: _Some | None = field(name="msgBacklogThreshold", default=None)
     scaling: Scaling | None = None
     call_timeout_seconds: _Some = 600
@@ -89,4 +95,67 @@ def named(body: Mapping[str, Any]) -> Key:
 
 def read(body: Mapping[str, Any]) -> AIModel:
     """An AIModel as the API server tells it. Raises `WrongAIModel`."""
-    raise NotImplementedError
+    metadata = body["metadata"]
+    spec = _without_nulls(body.get("spec"), "spec")
+    if "scaling" in spec:
+        spec["scaling"] = _scaling(spec)
+    known = {"key": named(body), "uid": metadata["uid"], "generation": metadata["generation"]}
+    model = _converted(spec | known, AIModel, "spec")
+    _check(model)
+    return model
+
+
+_DEFAULT = Scaling(target=1)
+
+
+class _Scaling(Scaling, frozen=True, kw_only=True, rename="camel"):
+    """As an AIModel has it."""
+
+    target: _Some
+    min: _Count = _DEFAULT.min
+    max: _Some = _DEFAULT.max
+    down_seconds: _Seconds = _DEFAULT.down_seconds
+    idle_seconds: _Seconds = _DEFAULT.idle_seconds
+
+
+def _scaling(spec: Mapping[str, Any]) -> Scaling:
+    target = {"target": spec.get("maxProcessNum", DEFAULT_SLOTS)}
+    read = _converted(target | _without_nulls(spec["scaling"], "spec.scaling"), _Scaling, "spec.scaling")
+    if read.max < read.min:
+        raise WrongAIModel("spec.scaling.max: must not be less than min")
+    return Scaling(**msgspec.structs.asdict(read))
+
+
+def _without_nulls(fields: Any, place: str) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        raise WrongAIModel(f"{place}: must be an object")
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _converted(values: Mapping[str, Any], to: type[_Read], place: str) -> _Read:
+    try:
+        return msgspec.convert(values, to, dec_hook=_secret)
+    except msgspec.ValidationError as error:  # its text names types and bounds, no values
+        message, _, path = str(error).partition(" - at `$")
+        raise WrongAIModel(f"{place}{path.rstrip('`')}: {message[0].lower()}{message[1:]}") from None
+
+
+def _secret(to: type, value: Any) -> Any:
+    if to is SecretStr and isinstance(value, str):
+        return SecretStr(value)
+    raise msgspec.ValidationError("Expected `str`")
+
+
+def _check(model: AIModel) -> None:
+    """What goes beyond one field. Raises `WrongAIModel`."""
+    if len(model.name) > LONGEST_NAME:
+        raise WrongAIModel(f"metadata.name: must have at most {LONGEST_NAME} characters")
+    if model.type == "remote" and not model.base_url:
+        raise WrongAIModel("spec.baseURL: is missing; type remote needs the address of an OpenAI-compatible API")
+    if model.api_key.get_secret_value() and model.api_key_secret_ref:
+        raise WrongAIModel("spec: set one of apiKey and apiKeySecretRef, not both; apiKeySecretRef is the better")
+    for each in model.env:
+        if not isinstance(each.get("name"), str):
+            raise WrongAIModel("spec.env: each variable needs a name")
+        if each["name"] in RESERVED:
+            raise WrongAIModel(f"spec.env: the operator sets {each['name']} itself")
