@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
 from bus import messages
 from bus.hearing import hearing
 from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
+from coordinator.crew import Crew
 from core.errors import StoreUnavailable
 from core.liveness import Beat
 from policy.window import Fleet
@@ -22,16 +22,6 @@ log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0
-# Three notices that did not come.
-GONE_SECONDS = 16.0
-
-
-class _Worker(NamedTuple):
-    available: bool
-    slots: int
-    held: int
-    heard_at: float
-    batch: BatchUse | None
 
 
 class Models:
@@ -46,7 +36,7 @@ class Models:
         self._known: dict[str, KnownModel] = {}
         self._heard: dict[str, str] = {}
         self._looked_at = 0.0
-        self._workers: dict[str, dict[str, _Worker]] = {}
+        self._crew = Crew()
 
     async def start(self) -> Listening:
         """Learns what the store knows, listens to workers, and asks them who they are."""
@@ -68,27 +58,18 @@ class Models:
 
         A model without any may be scaled to zero: its requests wait.
         """
-        workers = self._workers.get(name)
-        if not workers:
-            return True
-        now = time.monotonic()
-        for node in [node for node, worker in workers.items() if now - worker.heard_at > GONE_SECONDS]:
-            del workers[node]
-        return not workers or any(worker.available for worker in workers.values())
+        notices = self._crew.notices(name, time.monotonic())
+        return not notices or any(notice.available for notice in notices)
 
     def fleets(self) -> dict[str, Fleet]:
         """The workers that can serve, by model."""
-        since = time.monotonic() - GONE_SECONDS
-        return {
-            model: _fleet(each.slots for each in workers.values() if each.available and each.heard_at > since)
-            for model, workers in self._workers.items()
-        }
+        now = time.monotonic()
+        return {model: _fleet(self._crew.notices(model, now)) for model in self._crew.models()}
 
     def batches(self, model: str) -> list[BatchUse]:
         """What its workers that batch have told last."""
-        since = time.monotonic() - GONE_SECONDS
-        workers = self._workers.get(model, {}).values()
-        return [each.batch for each in workers if each.batch is not None and each.heard_at > since]
+        notices = self._crew.notices(model, time.monotonic())
+        return [notice.batch for notice in notices if notice.batch is not None]
 
     async def all(self) -> list[KnownModel]:
         """Every model, by name."""
@@ -124,16 +105,16 @@ class Models:
     def _hear(self, notice: WorkerNotice | RollCall) -> None:
         if not isinstance(notice, WorkerNotice):
             return
-        workers = self._workers.setdefault(notice.model, {})
+        now = time.monotonic()
+        self._crew.hear(notice, now)
         if notice.leaving:
-            workers.pop(notice.node, None)
             return
-        workers[notice.node] = _Worker(notice.available, notice.slots, notice.held, time.monotonic(), notice.batch)
-        if not self.serves(notice.model) and not any(worker.held for worker in workers.values()):
+        held = any(each.held for each in self._crew.notices(notice.model, now))
+        if not held and not self.serves(notice.model):
             self._unserved(notice.model)
         self._heard[notice.model] = notice.node_type
 
 
-def _fleet(slots: Iterable[int]) -> Fleet:
-    each = list(slots)
-    return Fleet(len(each), sum(each))
+def _fleet(notices: list[WorkerNotice]) -> Fleet:
+    slots = [notice.slots for notice in notices if notice.available]
+    return Fleet(len(slots), sum(slots))

@@ -19,9 +19,9 @@ from bus.messages import Control, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus
 from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL, WORKERS_CHANNEL, control_channel
+from coordinator.crew import Crew
 from coordinator.planning import metrics
 from coordinator.planning.counting import Counting
-from coordinator.planning.crew import Crew
 from coordinator.planning.office import Office, batch_order, in_words
 from core.errors import BusError
 from core.liveness import Beat

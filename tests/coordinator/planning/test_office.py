@@ -10,8 +10,8 @@ import pytest
 from bus.messages import BatchOrder, WorkerNotice, decode_control, encode
 from bus.messages import Control as ControlMessage
 from bus.scaling import FrontendInformation, Order, decode_scaling
+from coordinator.crew import GONE_SECONDS, Crew
 from coordinator.planning.counting import Counting
-from coordinator.planning.crew import GONE_SECONDS, Crew
 from coordinator.planning.office import LEARN_SECONDS, Office, batch_order, in_words
 from core.errors import BadMessage
 from policy.slo.pipeline import Pipeline, PolicyName, Stage, Workers, checked
