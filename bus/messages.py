@@ -210,8 +210,8 @@ class BatchUse(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="worker"):
     """A worker tells that it serves a model. Sent at the start, when asked, when it changes, and every few seconds.
 
-    `available`: false while it takes nothing for a reason that management was told. `held`: requests in its hands.
-    `slots`: of one that batches, the size of its batches.
+    `available`: false while it takes nothing for a reason that management was told. `held`: requests in its hands;
+    `taken`: all that came into them since its start. `slots`: of one that batches, the size of its batches.
     """
 
     node: str
@@ -221,6 +221,7 @@ class WorkerNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     leaving: bool = False
     available: bool = True
     held: int = 0
+    taken: int = 0
     key_use: KeyUse | None = None
     batch: BatchUse | None = None
 

@@ -19,25 +19,28 @@ class FrontendInformation(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """A coordinator tells the load of pipelines since it last did, about each half second.
 
     `offered` by pipeline: the requests that came, by spans of `seconds`, the last of which ends now; those that were
-    dropped at once too. `waiting` by pipeline and stage: the requests that are there and not done.
+    dropped at once too. `waiting` by pipeline and stage: the requests that are there and not done. `ready` by model,
+    of pipelines or not: nodes whose turn has not come, so that the broker does not know of them yet.
     """
 
     sender: str
     seconds: Annotated[float, Meta(gt=0)]
     offered: dict[str, list[_Count]] = {}
     waiting: dict[str, dict[str, _Count]] = {}
+    ready: dict[str, _Count] | None = None
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="order"):
     """The planner orders so many workers for each stage of a pipeline, said again every few seconds.
 
-    `at`: Unix time in seconds. `planner`: the coordinator that has planned.
+    `at`: Unix time in seconds. `planner`: the coordinator that has planned. `models`: of the stages.
     """
 
     pipeline: str
     workers: dict[str, _Count]
     at: float
     planner: str
+    models: dict[str, str] | None = None
 
 
 _decoder: msgspec.json.Decoder[FrontendInformation | Order] = msgspec.json.Decoder(FrontendInformation | Order)

@@ -100,6 +100,7 @@ class Coordinator:
             peers=self._tasks.peers,
             pipelines=self._tasks.pipelines.registry.pipelines,
             waiting=self._tasks.pipelines.waiting,
+            ready=self._tasks.ready,
             acts=settings.planner == "on",
         )
         self._folder = Folder(

@@ -53,6 +53,7 @@ class TaskService:
             store, models, changed=lambda models: self._dispatcher.stages_changed(models), offered=offered
         )
         board = Board(process, settings.dispatch_order, self.pipelines.desks.get)
+        self._board = board
         self._ownership = Ownership(store, process, settings.region, lambda: self._dispatcher.lose())
         self._newsroom = Newsroom(
             bus,
@@ -111,6 +112,10 @@ class TaskService:
     def peers(self) -> list[str]:
         """The names of all coordinators that live, this one's included."""
         return [peer.name for peer in self._ownership.peers]
+
+    def ready(self) -> dict[str, int]:
+        """Nodes whose turn has not come, by model."""
+        return {model: demand.waiting for model, demand in self._board.demands().items() if demand.waiting}
 
     def routes(self) -> list[Route]:
         """Under `/v1`."""

@@ -38,7 +38,7 @@ from workernode.limits.rates import RateLimits
 from workernode.limits.shares import fingerprint
 from workernode.management import Management
 from workernode.metrics import BATCH_QUEUE, BUSY
-from workernode.presence import NOTICE_SECONDS, Presence
+from workernode.presence import NOTICE_SECONDS, Presence, Standing
 from workernode.provider import provider_name
 from workernode.reply import GatewayReply, NoReply, Reply
 from workernode.results import Results
@@ -86,7 +86,7 @@ class Node:
             self.name,
             backend.slots,
             self._sharing(),
-            lambda: (self._intake.available, self._intake.held),
+            lambda: Standing(self._intake.available, self._intake.held, self._received),
             self._batches.use,
         )
         self._serving: set[asyncio.Task[None]] = set()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,10 +29,16 @@ NOTICE_SECONDS = 5.0
 BATCH_NOTICE_SECONDS = 1.0
 
 
+class Standing(NamedTuple):
+    """As a `WorkerNotice` tells it."""
+
+    available: bool
+    held: int
+    taken: int
+
+
 class Presence:
-    """One worker's notices. `standing`: whether it is available, and what it holds; `batches`: None of one that does
-    not batch.
-    """
+    """One worker's notices. `batches`: None of one that does not batch."""
 
     def __init__(
         self,
@@ -40,7 +47,7 @@ class Presence:
         node: str,
         slots: int,
         sharing: Sharing | None,
-        standing: Callable[[], tuple[bool, int]],
+        standing: Callable[[], Standing],
         batches: Callable[[], BatchUse | None],
     ) -> None:
         self._bus = bus
@@ -57,11 +64,10 @@ class Presence:
     async def tell(self) -> None:
         """Tells, for ever."""
         while True:
-            available, held = self._standing()
+            standing = self._standing()._asdict()
             batch = self._batches()
             slots = self._notice.slots if batch is None else batch.size
-            notice = msgspec.structs.replace(self._notice, available=available, held=held, slots=slots, batch=batch)
-            await self._send(notice)
+            await self._send(msgspec.structs.replace(self._notice, **standing, slots=slots, batch=batch))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(NOTICE_SECONDS if batch is None else BATCH_NOTICE_SECONDS):
                     await self._asked.wait()

@@ -40,7 +40,8 @@ Waiting = Mapping[str, Mapping[str, int]]
 
 class Planner:
     """One coordinator's. `name`: of this one; `peers`: of all that live. `pipelines`: by name. `waiting`: the
-    requests that are here and not done, by pipeline and stage. `acts`: false where no plans are to be carried out.
+    requests that are here and not done, by pipeline and stage. `ready`: nodes whose turn has not come, by model.
+    `acts`: false where no plans are to be carried out.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Planner:
         peers: Callable[[], Collection[str]],
         pipelines: Callable[[], Mapping[str, Pipeline]],
         waiting: Callable[[], Waiting],
+        ready: Callable[[], Mapping[str, int]],
         acts: bool,
     ) -> None:
         now = time.monotonic()
@@ -59,6 +61,7 @@ class Planner:
         self._peers = peers
         self._pipelines = pipelines
         self._waiting = waiting
+        self._ready = ready
         self._may_act = acts
         self._counting = Counting(now)
         self._crew = Crew()
@@ -104,11 +107,12 @@ class Planner:
             seconds=BUCKET_SECONDS,
             offered=self._counting.take(now),
             waiting={name: dict(stages) for name, stages in self._waiting().items()},
+            ready=dict(self._ready()) or None,
         )
         self._office.hear(told, now)
         changed = self._office.changed(now)
         self._show(now)
-        if self._known:
+        if self._known or told.ready:
             await self._bus.send(SCALING_CHANNEL, messages.encode(told))
         await self._act(changed, now)
 
@@ -140,8 +144,13 @@ class Planner:
             await self._order_batches(pipeline, plan, None if everything or name in changed else news)
 
     async def _order(self, pipeline: Pipeline, plan: Plan) -> None:
-        workers = {name: stage.workers for name, stage in plan.stages.items()}
-        order = Order(pipeline=pipeline.name, workers=workers, at=time.time(), planner=self._name())
+        order = Order(
+            pipeline=pipeline.name,
+            workers={name: stage.workers for name, stage in plan.stages.items()},
+            models={stage.id: stage.model for stage in pipeline.stages},
+            at=time.time(),
+            planner=self._name(),
+        )
         await self._bus.send(SCALING_CHANNEL, messages.encode(order))
 
     async def _order_batches(self, pipeline: Pipeline, plan: Plan, only: Collection[str] | None) -> None:

@@ -185,7 +185,9 @@ def test_workers_are_those_that_have_told_lately_and_do_not_leave() -> None:
     "message",
     [
         FrontendInformation(sender="s", seconds=0.1, offered={"p": [0, 3]}, waiting={"p": {"a": 1}}),
+        FrontendInformation(sender="s", seconds=0.1, ready={"m": 4}),
         Order(pipeline="p", workers={"a": 2, "b": 0}, at=1.5, planner="c"),
+        Order(pipeline="p", workers={"a": 2}, at=1.5, planner="c", models={"a": "m"}),
     ],
 )
 def test_scaling_messages_read_back(message: FrontendInformation | Order) -> None:

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from bus import messages
 from bus.messages import Control, WorkerNotice, decode_control
 from bus.port import Bus
-from bus.scaling import Order, decode_scaling
+from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL, WORKERS_CHANNEL, control_channel
 from coordinator.planning import service
 from coordinator.planning.service import Planner
@@ -33,6 +33,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
+        self.loads: list[FrontendInformation] = []
         self.controls: list[Control] = []
         self._news = asyncio.Event()
 
@@ -40,6 +41,8 @@ class Heard:
         message = decode_scaling(frame)
         if isinstance(message, Order):
             self.orders.append(message)
+        else:
+            self.loads.append(message)
         self._news.set()
 
     def control(self, frame: bytes) -> None:
@@ -61,6 +64,7 @@ class House:
         self.pipelines = {name: pipeline(name)}
         self.peers: list[str] = []
         self.waiting: dict[str, dict[str, int]] = {}
+        self.ready: dict[str, int] = {}
 
     def planner(self, name: str, *, acts: bool = True) -> Planner:
         return Planner(
@@ -69,6 +73,7 @@ class House:
             peers=lambda: self.peers,
             pipelines=lambda: self.pipelines,
             waiting=lambda: self.waiting,
+            ready=lambda: self.ready,
             acts=acts,
         )
 
@@ -115,7 +120,7 @@ async def test_the_least_name_orders_and_the_next_goes_on_when_it_is_gone(embedd
         house.peers = ["c-2"]
         await heard.until(lambda: heard.orders[-1].planner == "c-2")
     assert {order.pipeline for order in heard.orders} == {"p"}
-    assert all(order.workers == {"a": 1} for order in heard.orders)
+    assert all((order.workers, order.models) == ({"a": 1}, {"a": "p-a"}) for order in heard.orders)
 
 
 async def test_what_came_to_another_coordinator_counts(embedded_bus: Bus, heard: Heard) -> None:
@@ -157,6 +162,16 @@ async def test_orders_are_repeated(embedded_bus: Bus, heard: Heard) -> None:
         await heard.until(lambda: len(heard.orders) >= 3)
     times = [order.at for order in heard.orders]
     assert times == sorted(set(times))
+
+
+async def test_nodes_that_are_ready_are_told_of_where_there_is_no_pipeline_too(
+    embedded_bus: Bus, heard: Heard
+) -> None:
+    house = House(embedded_bus, "p")
+    house.pipelines, house.ready = {}, {"m": 40}
+    async with running(house.planner("c-1", acts=False)):
+        await heard.until(lambda: bool(heard.loads))
+    assert all(load.ready == {"m": 40} for load in heard.loads)
 
 
 async def test_switched_off_it_orders_nothing(embedded_bus: Bus, heard: Heard) -> None:
