@@ -31,7 +31,6 @@ RESERVED = frozenset(
         *("AGENTOS_GRACE_SECONDS", "AGENTOS_CALL_TIMEOUT_SECONDS"),
     }
 )
-DEFAULT_SLOTS = 128
 
 Key = tuple[str, str]  # namespace, name
 
@@ -68,7 +67,7 @@ class AIModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     base_url: str = field(name="baseURL", default="")
     api_key: SecretStr = SecretStr("")
     api_key_secret_ref: SecretKey | None = None
-    slots: _Some = field(name="maxProcessNum", default=DEFAULT_SLOTS)
+    slots: _Some = field(name="maxProcessNum", default=128)
     backlog_threshold: _Some | None = field(name="msgBacklogThreshold", default=None)
     scaling: Scaling | None = None
     call_timeout_seconds: _Some = 600
@@ -97,11 +96,12 @@ def read(body: Mapping[str, Any]) -> AIModel:
     """An AIModel as the API server tells it. Raises `WrongAIModel`."""
     metadata = body["metadata"]
     spec = _without_nulls(body.get("spec"), "spec")
-    if "scaling" in spec:
-        spec["scaling"] = _scaling(spec)
+    scaling = spec.pop("scaling", None)
     known = {"key": named(body), "uid": metadata["uid"], "generation": metadata["generation"]}
     model = _converted(spec | known, AIModel, "spec")
     _check(model)
+    if scaling is not None:
+        model = msgspec.structs.replace(model, scaling=_scaling(scaling, model.slots))
     return model
 
 
@@ -118,9 +118,8 @@ class _Scaling(Scaling, frozen=True, kw_only=True, rename="camel"):
     idle_seconds: _Seconds = _DEFAULT.idle_seconds
 
 
-def _scaling(spec: Mapping[str, Any]) -> Scaling:
-    target = {"target": spec.get("maxProcessNum", DEFAULT_SLOTS)}
-    read = _converted(target | _without_nulls(spec["scaling"], "spec.scaling"), _Scaling, "spec.scaling")
+def _scaling(fields: Any, slots: int) -> Scaling:
+    read = _converted({"target": slots} | _without_nulls(fields, "spec.scaling"), _Scaling, "spec.scaling")
     if read.max < read.min:
         raise WrongAIModel("spec.scaling.max: must not be less than min")
     return Scaling(**msgspec.structs.asdict(read))
@@ -143,7 +142,7 @@ def _converted(values: Mapping[str, Any], to: type[_Read], place: str) -> _Read:
 def _secret(to: type, value: Any) -> Any:
     if to is SecretStr and isinstance(value, str):
         return SecretStr(value)
-    raise msgspec.ValidationError("Expected `str`")
+    raise TypeError("Expected `str`")  # msgspec adds the place
 
 
 def _check(model: AIModel) -> None:
