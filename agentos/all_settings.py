@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agentos.up_settings import UpSettings
+from coordinator.operator.settings import OperatorSettings
 from coordinator.settings import CoordinatorSettings
 from core.settings import Settings, load
 from workernode.settings import WorkerSettings
 from workload.settings import ClientSettings
 
-ALL_SETTINGS = (WorkerSettings, CoordinatorSettings, UpSettings, ClientSettings)
+ALL_SETTINGS = (WorkerSettings, CoordinatorSettings, OperatorSettings, UpSettings, ClientSettings)
 
 SettingsClass = TypeVar("SettingsClass", bound=Settings)
 

@@ -12,6 +12,7 @@ import typer
 from agentos import pipelines_cli, profile_cli, simulate_cli, tasks_cli, users_cli
 from agentos.all_settings import settings_of
 from agentos.up_settings import UpSettings, state_directory
+from coordinator.operator.settings import OperatorSettings
 from coordinator.settings import CoordinatorSettings
 from core.errors import AgentOSError, ConfigurationError
 from workernode.settings import WorkerSettings
@@ -100,6 +101,14 @@ def coordinator(*, config: Config = None) -> None:
     from coordinator.main import main as run_coordinator
 
     raise typer.Exit(run_coordinator(settings_of(CoordinatorSettings, config)))
+
+
+@app.command()
+def operator(*, config: Config = None) -> None:
+    """Run an operator of AIModels on Kubernetes; of many that run, one leads."""
+    from coordinator.operator.main import main as run_operator
+
+    raise typer.Exit(run_operator(settings_of(OperatorSettings, config)))
 
 
 @app.command()

@@ -18,5 +18,7 @@ def set_up(*, debug: bool) -> None:
     root.setLevel(logging.INFO if debug else logging.WARNING)
     # While Postgres is away it logs a trace a second; the bus and the store say the same in a line of theirs.
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
+    # It logs objects as they are, with what is secret in them; the operator says what has ended its watches.
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)
     for ours in ("core", "bus", "store", "workernode", "coordinator", "agentos"):
         logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.INFO)

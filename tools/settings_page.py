@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from agentos.up_settings import UpSettings
+from coordinator.operator.settings import OperatorSettings
 from coordinator.settings import CoordinatorSettings
 from core.settings import Settings
 from workernode.settings import WorkerSettings
@@ -24,6 +25,7 @@ unset. An unknown `AGENTOS_` variable or name in the file is refused with the ne
 PARTS: list[tuple[str, type[Settings]]] = [
     ("`agentos worker`, `WorkerNode.py`", WorkerSettings),
     ("`agentos coordinator`", CoordinatorSettings),
+    ("`agentos operator`", OperatorSettings),
     ("`agentos up`, `start.sh`, `agentos scaler`", UpSettings),
     ("`agentos submit`, `tasks`, `task`, `cancel`, `users`, `load`, `synthetic`", ClientSettings),
 ]

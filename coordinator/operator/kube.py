@@ -12,53 +12,26 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from coordinator.operator import metrics
+from coordinator.operator.health import Contact
+from coordinator.operator.kinds import APPLIED, Kind
+from coordinator.operator.names import MANAGER
 from core.cluster import SERVICE_ACCOUNT, ClusterError, refused
 
 Object = dict[str, Any]
 
-MANAGER = "agentos-operator"
 CALL_SECONDS = 10.0
 LIST_SECONDS = 30.0
 PAGE = 500
 CONNECTIONS = 32
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-
-
-class Kind(NamedTuple):
-    """A kind of objects that have a namespace. `group`: empty for the core's."""
-
-    group: str
-    version: str
-    plural: str
-
-    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Where they are; of one of them where a name is given."""
-        parts = ["", "apis", self.group, self.version] if self.group else ["", "api", self.version]
-        parts += ["namespaces", quote(namespace)] if namespace else []
-        return "/".join([*parts, self.plural, *map(quote, filter(None, (name, subresource)))])
-
-
-AIMODELS = Kind("model.youxam.com", "v1alpha1", "aimodels")
-DEPLOYMENTS = Kind("apps", "v1", "deployments")
-SCALED_OBJECTS = Kind("keda.sh", "v1alpha1", "scaledobjects")
-PODS = Kind("", "v1", "pods")
-EVENTS = Kind("", "v1", "events")
-LEASES = Kind("coordination.k8s.io", "v1", "leases")
-_APPLIED = {
-    "Deployment": DEPLOYMENTS,
-    "ScaledObject": SCALED_OBJECTS,
-    "Secret": Kind("", "v1", "secrets"),
-    "ServiceAccount": Kind("", "v1", "serviceaccounts"),
-    "RoleBinding": Kind("rbac.authorization.k8s.io", "v1", "rolebindings"),
-}
 
 
 class Listed(NamedTuple):
@@ -93,20 +66,21 @@ def _anyone() -> None:
 class Kube:
     """The API server. `may_write`: raises a `ClusterError` where this process must not write now."""
 
-    def __init__(self, connection: Any, may_write: Callable[[], None] = _anyone) -> None:
+    def __init__(self, connection: Any, contact: Contact, may_write: Callable[[], None] = _anyone) -> None:
         self._connection = connection
+        self._contact = contact
         self._may_write = may_write
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, account: Path = SERVICE_ACCOUNT) -> AsyncIterator[Self]:
+    async def connect(cls, contact: Contact, account: Path = SERVICE_ACCOUNT) -> AsyncIterator[Self]:
         """Raises `ClusterError` where no cluster is known. Nothing is asked yet."""
         async with client.ApiClient(await found(account)) as connection:
-            yield cls(connection)
+            yield cls(connection, contact)
 
     def guarded(self, may_write: Callable[[], None]) -> Kube:
         """The same connections; `may_write` is asked before each write."""
-        return Kube(self._connection, may_write)
+        return Kube(self._connection, self._contact, may_write)
 
     async def ask(
         self,
@@ -133,8 +107,13 @@ class Kube:
             text: bytes = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.CALLS.labels(verb, "none").inc()
+            self._contact.silent()
             raise ClusterError(f"the API server does not answer: {type(error).__name__}", again=True) from error
         metrics.CALLS.labels(verb, str(answer.status)).inc()
+        if answer.status < 500:
+            self._contact.answered()
+        else:
+            self._contact.silent()
         if answer.status >= 400:
             raise refused(answer.status, answer.reason or "", text)
         return _read(text)
@@ -161,7 +140,7 @@ class Kube:
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
         meta = body["metadata"]
-        path = _APPLIED[body["kind"]].path(meta["namespace"], meta["name"])
+        path = APPLIED[body["kind"]].path(meta["namespace"], meta["name"])
         query = {"fieldManager": manager, "force": "true"}
         return await self.ask("PATCH", path, body, query=query, media_type=APPLY)
 

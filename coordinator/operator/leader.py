@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from coordinator.operator import metrics
-from coordinator.operator.kube import LEASES, Kube
+from coordinator.operator.health import Contact
+from coordinator.operator.kinds import LEASES
+from coordinator.operator.kube import Kube
 from coordinator.operator.lease import Candidacy, Object
 from core.cluster import ClusterError
 from core.errors import PartError
@@ -30,12 +32,18 @@ Work = Callable[[], Awaitable[None]]
 class Leader:
     """One candidate. `work` runs while it leads, is cancelled when it does not, and begins anew with each term."""
 
-    def __init__(self, kube: Kube, candidacy: Candidacy, *, namespace: str, name: str) -> None:
+    def __init__(self, kube: Kube, candidacy: Candidacy, contact: Contact, *, namespace: str, name: str) -> None:
         self._kube = kube
         self._candidacy = candidacy
+        self._contact = contact
         self._namespace = namespace
         self._name = name
-        self.refusal = ""
+        self._refusal = "the Lease was not looked at yet"
+
+    def check_contact(self) -> None:
+        """Raises `ClusterError` where the last look at the Lease has failed."""
+        if self._refusal:
+            raise ClusterError(self._refusal, again=True)
 
     def check(self) -> None:
         """Raises `ClusterError` where this process does not lead."""
@@ -46,7 +54,7 @@ class Leader:
         """Until `stop`. Raises what `work` raises, and `PartError` where it does not end."""
         try:
             while not stop.asked.is_set():
-                beat.beat()
+                self._contact.beat(beat)
                 await self._try()
                 if self._candidacy.holds(now()):
                     await self._lead(work, stop, beat)
@@ -74,7 +82,7 @@ class Leader:
         asked = asyncio.ensure_future(stop.asked.wait())
         try:
             while self._candidacy.holds(now()) and not term.done() and not asked.done():
-                beat.beat()
+                self._contact.beat(beat)
                 pause = min(self._candidacy.renew_every, self._candidacy.left(now()))
                 await asyncio.wait((term, asked), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if not term.done() and not asked.done():
@@ -91,7 +99,7 @@ class Leader:
             async with asyncio.timeout(seconds):
                 candidacy.saw(await self._found(), now())
                 await self._move()
-            self.refusal = ""
+            self._refusal = ""
         except TimeoutError:
             self._failed("the API server does not answer")
         except ClusterError as error:
@@ -135,9 +143,9 @@ class Leader:
             log.warning("the Lease is left to run out: %s", error)
 
     def _failed(self, why: str) -> None:
-        if why != self.refusal:
+        if why != self._refusal:
             log.warning("the Lease %s/%s is not had: %s", self._namespace, self._name, why)
-        self.refusal = why
+        self._refusal = why
 
 
 async def _ended(term: asyncio.Future[None]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counted
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 CALLS = Counter("agentos_operator_api_calls", "Requests to the API server, by what it answered.", ["verb", "status"])
@@ -19,3 +22,12 @@ APPLIED = Counter("agentos_operator_applied", "Objects that were applied, by kin
 SYNCED = Gauge("agentos_operator_synced_timestamp_seconds", "When everything was listed last.")
 MISSED = Counter("agentos_operator_missed_changes", "Changes that only a list has shown, by kind.", ["kind"])
 WATCHES_ENDED = Counter("agentos_operator_watches_ended", "Times that the watches were begun anew.")
+
+_STATES = ("Pending", "Running", "Idle", "Failed")
+
+
+def show_states(states: Iterable[str]) -> None:
+    """Those of all AIModels. One that has none yet is not counted."""
+    counts = Counted(states)
+    for state in _STATES:
+        MODELS.labels(state).set(counts[state])

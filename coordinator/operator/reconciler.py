@@ -1,52 +1,163 @@
-"""What is known of AIModels, and what is done about it. (The interface; the rest is being made.)"""
+"""Makes one AIModel so: what belongs to it is applied, and its status says how it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from coordinator.operator.aimodel import Key
-from coordinator.operator.fleet import Scaled
+from coordinator.operator import metrics
+from coordinator.operator.aimodel import AIModel, Key
+from coordinator.operator.announcing import Announcements
+from coordinator.operator.children import children
+from coordinator.operator.kinds import AIMODELS, BROKER_LOGINS, PODS, SCALED_OBJECTS
+from coordinator.operator.known import Known
 from coordinator.operator.kube import Kube
-from coordinator.operator.site import Site
+from coordinator.operator.names import broker_login_name, scaled_object_name, selector
+from coordinator.operator.podtrouble import trouble_of
+from coordinator.operator.record import Record, digest_of, handed_over, owns_replicas
+from coordinator.operator.rollout import deployed
+from coordinator.operator.status import patch_of
+from coordinator.operator.texts import one_line
+from coordinator.operator.who import scaler_of
+from core.cluster import ClusterError
+from core.loopwatch import now
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
+# While workers are told to fail it is looked whether that is over.
+FAILED_SECONDS = 5.0
+HANDOVER = "agentos-operator-handover"
+
 
 class Reconciler:
-    """The AIModels of a cluster; a `Fleet`."""
+    """Of the AIModels that are `known`."""
 
-    def __init__(self, kube: Kube, site: Site) -> None:
+    def __init__(self, kube: Kube, known: Known, announcements: Announcements) -> None:
         self._kube = kube
-        self._site = site
+        self._known = known
+        self._announcements = announcements
 
-    def saw_model(self, body: Object) -> None:
-        """An AIModel is there, so."""
+    async def reconcile(self, key: Key) -> float | None:
+        """Raises `ClusterError` where it is to be tried again. Gives back in how many seconds it is to be looked at
+        again though nothing may have been heard; None: no sooner.
+        """
+        record = self._known.find(key)
+        if record is None or record.leaving:
+            return None
+        refused = None
+        if record.model is not None:
+            refused = await self._make(key, record, record.model)
+            await self._look_at_pods(record, record.model)
+        await self._tell(key, record)
+        if refused is not None:
+            raise refused
+        return self._again(record)
 
-    def lost_model(self, body: Object) -> None:
-        """An AIModel is deleted."""
+    async def _make(self, key: Key, record: Record, model: AIModel) -> ClusterError | None:
+        """Applies what is due. What the API server does not take is said in the status, and given back."""
+        try:
+            await self._apply(key, record, model)
+        except ClusterError as error:
+            if _passes(error):
+                raise
+            record.refused = str(error)
+            return error
+        record.refused = ""
+        return None
 
-    def saw_deployment(self, body: Object) -> None:
-        """A Deployment of ours is there, so."""
+    async def _apply(self, key: Key, record: Record, model: AIModel) -> None:
+        keda = self._known.site.keda
+        replicas = record.replicas(keda)
+        if keda and scaler_of(model, keda) != "keda":
+            await self._without_keda(record, model)
+        if replicas is None and record.deployment is not None and owns_replicas(record.deployment):
+            await self._kube.apply(handed_over(record.deployment), HANDOVER)
+        for child in record.due(children(model, self._known.site, replicas)):
+            applied = await self._apply_one(child)
+            record.applied[child["kind"]] = digest_of(child)
+            if child["kind"] == "Deployment":
+                self._applied_deployment(key, record, applied)
 
-    def lost_deployment(self, body: Object) -> None:
-        """A Deployment of ours is deleted."""
+    async def _apply_one(self, child: Object) -> Object:
+        try:
+            applied = await self._kube.apply(child)
+        except ClusterError as error:
+            raise _named(error, child) from error
+        metrics.APPLIED.labels(child["kind"]).inc()
+        return applied
 
-    def saw_event(self, body: Object) -> None:
-        """Somebody tells something about an AIModel."""
+    def _applied_deployment(self, key: Key, record: Record, applied: Object) -> None:
+        before, after = record.deployment, deployed(applied).replicas
+        record.generation = applied["metadata"]["generation"]
+        self._known.wrote_deployment(applied)
+        if before is None:
+            self._say(key, record, "Created", f"Deployment {applied['metadata']['name']}, replicas: {after}")
+        elif deployed(before).replicas != after:
+            why = f" ({record.why})" if record.why else ""
+            self._say(key, record, "Scaled", f"replicas: {deployed(before).replicas} → {after}{why}")
 
-    async def reconcile(self, key: Key) -> None:
-        """Makes it so. Raises `ClusterError` where it is to be tried again."""
+    async def _without_keda(self, record: Record, model: AIModel) -> None:
+        if record.with_keda:
+            namespace, name = model.key
+            await self._kube.delete(SCALED_OBJECTS, namespace, scaled_object_name(name))
+            await self._kube.delete(BROKER_LOGINS, namespace, broker_login_name(name))
+            record.with_keda = False
 
-    def models(self) -> Sequence[Scaled]:
-        """Those that the built-in scaler drives."""
-        return []
+    async def _look_at_pods(self, record: Record, model: AIModel) -> None:
+        """Why they are not ready, where that lasts."""
+        if not record.pods_due(self._known.site.keda, now()):
+            return
+        namespace, name = model.key
+        pods = await self._kube.list(PODS, namespace, labels=selector(name))
+        record.trouble = trouble_of(record.deployment, pods.items, time.time())
 
-    def want(self, key: Key, replicas: int, why: str) -> None:
-        """So many from now on."""
+    async def _tell(self, key: Key, record: Record) -> None:
+        """Writes the status, if it says anything new."""
+        before = record.status
+        status = record.status_now(self._known.site.keda, time.time())
+        patch = patch_of(before, status)
+        if patch is None:
+            return
+        try:
+            self._known.wrote_model(await self._kube.patch(AIMODELS, *key, patch, "status"))
+        except ClusterError as error:
+            if error.status == 404:
+                return  # it is deleted: the watch tells
+            raise
+        self._say_change(key, record, before, status)
 
-    def told_backlog(self, key: Key, count: int | None) -> None:
-        """So many requests wait; None: that is not known."""
+    def _say_change(self, key: Key, record: Record, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        failed, fails = before.get("state") == "Failed", after["state"] == "Failed"
+        if fails and not (failed and before.get("message") == after["message"]):
+            self._say(key, record, "Failed", after["message"])
+        elif failed and not fails:
+            self._say(key, record, "Recovered", after["message"])
 
-    async def costs(self, key: Key, held: Mapping[str, int]) -> None:
-        """What Pods hold, by their names. Raises `ClusterError`."""
+    def _say(self, key: Key, record: Record, reason: Any, message: str) -> None:
+        log.info("AIModel %s/%s: %s: %s", *key, reason, message)
+        self._announcements.tell(key, record.uid, reason, message)
+
+    def _again(self, record: Record) -> float | None:
+        failed = FAILED_SECONDS if record.news.failure is not None else None
+        pods = record.pods_in(now())
+        return min((each for each in (failed, pods) if each is not None), default=None)
+
+
+def _passes(error: ClusterError) -> bool:
+    """Whether the same may be taken another time, without anybody's doing."""
+    return error.again or error.status in (0, 401, 409)
+
+
+def _named(error: ClusterError, child: Object) -> ClusterError:
+    """What was refused, and why."""
+    try:
+        said = json.loads(error.body)["message"] if child["kind"] != "Secret" else ""
+    except (ValueError, TypeError, KeyError):
+        said = ""
+    text = one_line(f"{child['kind']} {child['metadata']['name']}: {error}{': ' if said else ''}{said}")
+    return ClusterError(text, again=error.again, status=error.status, body=error.body)

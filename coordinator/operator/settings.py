@@ -18,7 +18,9 @@ class OperatorSettings(Settings):
     pulsar_url: str = known_as("PULSAR_URL", default="", description="Broker, pulsar://host:6650.")
     pulsar_token: SecretStr = known_as("PULSAR_TOKEN", default=SecretStr(""), description="Token for the broker.")
     pulsar_admin_url: str = known_as("PULSAR_ADMIN_URL", default="", description="Broker's admin, http://host:8080.")
-    bus_url: str = Field(default="", description="Postgres bus, instead of PULSAR_URL: postgresql://…")
+    bus_url: SecretStr = Field(
+        default=SecretStr(""), description="Postgres bus, instead of PULSAR_URL: postgresql://…"
+    )
     res_topic_name: str = known_as("RES_TOPIC_NAME", default=RESULT_TOPIC, description="Topic of results.")
     worker_image: str = Field(min_length=1, description="Image of workers whose AIModel names none.")
     operator_namespaces: str = Field(
@@ -38,7 +40,7 @@ class OperatorSettings(Settings):
 
     @model_validator(mode="after")
     def _one_bus(self) -> Self:
-        if bool(self.pulsar_url) == bool(self.bus_url):
+        if bool(self.pulsar_url) == bool(self.bus_url.get_secret_value()):
             raise ValueError("set one of PULSAR_URL (pulsar://host:6650) and AGENTOS_BUS_URL (postgresql://…)")
         return self
 

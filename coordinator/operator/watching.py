@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -18,7 +19,8 @@ import kopf
 import uvloop
 
 from coordinator.operator import metrics
-from coordinator.operator.kube import AIMODELS, DEPLOYMENTS, EVENTS, MANAGER, Kind, Object, found
+from coordinator.operator.kinds import LOOKED_AT, Kind
+from coordinator.operator.kube import Object, found
 from core.errors import PartError
 
 log = logging.getLogger(__name__)
@@ -31,19 +33,12 @@ CALL_SECONDS = 15.0
 PAUSE_SECONDS = 2.0
 ENDING_SECONDS = 8.0
 
-# The selectors, by labels and by fields, of what is watched and listed.
-SELECTORS: dict[Kind, tuple[str, str]] = {
-    AIMODELS: ("", ""),
-    DEPLOYMENTS: (f"app.kubernetes.io/managed-by={MANAGER}", ""),
-    EVENTS: ("", "involvedObject.kind=AIModel"),
-}
-
 # Of a kind; the object; whether it is deleted.
 Take = Callable[[Kind, Object, bool], None]
 
 
 class Watches:
-    """All that is watched, in `namespaces`; in all of them if none is named. `take` is called on the loop of `run`."""
+    """All that is looked at, in `namespaces`; everywhere if none is named. `take` is called on the loop of `run`."""
 
     def __init__(self, take: Take, namespaces: Collection[str]) -> None:
         self._take = take
@@ -79,6 +74,7 @@ class _Run:
         self._outer = asyncio.get_running_loop()
         self.ended: asyncio.Future[str] = self._outer.create_future()
         self._stop = threading.Event()
+        self._heard: deque[tuple[Kind, Object, bool]] = deque()
         self._inner: asyncio.AbstractEventLoop | None = None
         self._asked: asyncio.Event | None = None
         threading.Thread(target=self._thread, name="watches", daemon=True).start()
@@ -121,20 +117,22 @@ class _Run:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login)
-        for kind in SELECTORS:
+        for kind in LOOKED_AT:
             kopf.on.event(*_named(kind), registry=registry, id=kind.plural)(self._hears(kind))
         return registry
 
     def _hears(self, kind: Kind) -> Callable[..., Any]:
         async def hear(event: Any, **_: Any) -> None:
             if not self._stop.is_set():
-                self._outer.call_soon_threadsafe(self._hand_on, kind, event["object"], event["type"] == "DELETED")
+                # No arguments: what a loop says of a callback that fails would show them.
+                self._heard.append((kind, event["object"], event["type"] == "DELETED"))
+                self._outer.call_soon_threadsafe(self._hand_on)
 
         return hear
 
-    def _hand_on(self, kind: Kind, body: Object, deleted: bool) -> None:
+    def _hand_on(self) -> None:
         if not self._stop.is_set():
-            self._take(kind, body, deleted)
+            self._take(*self._heard.popleft())
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -146,16 +144,16 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = SERVER_SECONDS
     settings.watching.client_timeout = CLIENT_SECONDS
     settings.watching.connect_timeout = CALL_SECONDS
-    for kind, (labels, fields) in SELECTORS.items():
+    for kind, (labels, fields) in LOOKED_AT.items():
         if labels:
-            settings.watching.label_selectors[kopf.Selector(*_named(kind))] = labels
+            settings.watching.label_selectors[_named(kind)] = labels
         if fields:
-            settings.watching.field_selectors[kopf.Selector(*_named(kind))] = fields
+            settings.watching.field_selectors[_named(kind)] = fields
     return settings
 
 
-def _named(kind: Kind) -> tuple[str, ...]:
-    return tuple(each for each in kind if each)
+def _named(kind: Kind) -> tuple[str, str, str] | tuple[str, str]:
+    return (kind.group, kind.version, kind.plural) if kind.group else (kind.version, kind.plural)
 
 
 async def _login(**_: Any) -> kopf.ConnectionInfo:

@@ -1,0 +1,86 @@
+"""The AIModels that the built-in scaler drives: what it sees of them, and what it does to them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coordinator.operator.aimodel import Key
+from coordinator.operator.fleet import Scaled
+from coordinator.operator.kinds import PODS
+from coordinator.operator.known import Known
+from coordinator.operator.kube import Kube
+from coordinator.operator.names import selector
+from coordinator.operator.record import Record
+from coordinator.operator.rollout import deployed
+from coordinator.operator.who import scaler_of, scaling_of
+
+# https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#pod-deletion-cost
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+class Driven:
+    """A `Fleet`. `look`: an AIModel is to be looked at, in so many seconds."""
+
+    def __init__(self, kube: Kube, known: Known, look: Callable[[Key, float], None]) -> None:
+        self._kube = kube
+        self._known = known
+        self._look = look
+
+    def models(self) -> Sequence[Scaled]:
+        """Those that are scaled here."""
+        return [scaled for key, record in self._known if (scaled := self._scaled(key, record)) is not None]
+
+    def want(self, key: Key, replicas: int, why: str) -> None:
+        """So many from now on."""
+        record = self._known.find(key)
+        if record is not None and (record.wanted, record.why) != (replicas, why):
+            record.wanted, record.why = replicas, why
+            self._look(key, 0.0)
+
+    def told_backlog(self, key: Key, count: int | None) -> None:
+        """So many requests wait; None: that is not known."""
+        record = self._known.find(key)
+        if record is not None and record.backlog != count:
+            record.backlog = count
+            self._look(key, 0.0)
+
+    async def costs(self, key: Key, held: Mapping[str, int]) -> None:
+        """Written where they have changed. Raises `ClusterError`."""
+        namespace, name = key
+        pods = await self._kube.list(PODS, namespace, labels=selector(name))
+        changed = {
+            pod["metadata"]["name"]: cost
+            for pod in pods.items
+            if (cost := str(held.get(pod["metadata"]["name"], 0))) != _cost(pod)
+        }
+        await asyncio.gather(
+            *(
+                self._kube.patch(PODS, namespace, pod, {"metadata": {"annotations": {COST: cost}}})
+                for pod, cost in changed.items()
+            )
+        )
+
+    def _scaled(self, key: Key, record: Record) -> Scaled | None:
+        model, keda = record.model, self._known.site.keda
+        if model is None or record.leaving or scaler_of(model, keda) != "backlog":
+            return None
+        scaling, replicas = scaling_of(model), record.replicas(keda)
+        assert scaling is not None
+        assert replicas is not None
+        return Scaled(
+            key=key,
+            model=model.model,
+            scaling=scaling,
+            slots=model.slots,
+            replicas=replicas,
+            ready=deployed(record.deployment).ready,
+            failed=record.failure(time.time()) is not None,
+        )
+
+
+def _cost(pod: Mapping[str, Any]) -> str:
+    cost: str = (pod["metadata"].get("annotations") or {}).get(COST, "0")
+    return cost
