@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from core.errors import PartError
 from tests.fixtures.kube_binaries import KUBECTL, binaries
 from tests.fixtures.kubernetes import Cluster
+from tests.fixtures.missing import missing_part
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # kubectl waits for deletions and the like as long as it is let.
@@ -60,10 +64,24 @@ class Kubectl:
         return ended.stdout, ended.stderr
 
 
+def program() -> Path:
+    """kubectl itself. Skips where it cannot be had."""
+    try:
+        return binaries(lambda text: sys.stderr.write(f"{text}\n"))[KUBECTL]
+    except PartError as error:
+        missing_part(f"kubectl: {error}")
+
+
+def rendered(directory: Path, scratch: Path) -> list[dict[str, Any]]:
+    """The objects of a directory of deploy/, as `kubectl apply -k` would send them."""
+    said, _ = Kubectl(scratch / "nobody", program()).run("kustomize", str(directory))
+    return list(yaml.safe_load_all(said))
+
+
 @pytest.fixture(scope="session")
 def kubectl(cluster: Cluster) -> Kubectl:
     """As the cluster's administrator."""
-    return Kubectl(cluster.kubeconfig(), binaries(lambda text: sys.stderr.write(f"{text}\n"))[KUBECTL])
+    return Kubectl(cluster.kubeconfig(), program())
 
 
 @pytest.fixture(scope="session")
