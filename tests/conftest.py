@@ -18,4 +18,7 @@ pytest_plugins = [
     "tests.fixtures.kubernetes",
     "tests.fixtures.control_plane",
     "tests.kubernetes.kubectl",
+    "tests.fixtures.keda",
+    "tests.fixtures.installation",
+    "tests.kubernetes.operators",
 ]
