@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from bus.messages import NodeEvent, ResultMessage
+from bus.nodes import pod_of
 from bus.port import REASON_PROPERTY, Bus
 from tests.double.scripts import NO_QUOTA, Step, refuse
 from tests.double.server import Provider
@@ -32,6 +33,7 @@ async def road(embedded_bus: Bus, provider: Provider) -> AsyncIterator[Road]:
         api_key=SecretStr("right"),
         max_process_num=4,
         grace_seconds=5,
+        node_name="gpt-deployment-7-x",
     )
     backend = make_backend(settings)
     await backend.start()
@@ -81,6 +83,12 @@ async def test_a_fault_of_the_node_is_told_once_and_no_request_is_failed_for_it(
     assert [(each.event, each.reason) for each in told] == [("unavailable", reason), ("recovered", reason)]
     assert {each.outcome for each in billed} == {"completed", "retried"}
     assert len(provider.calls) == 12 + 3
+
+
+async def test_a_worker_is_called_as_its_pod(road: Road) -> None:
+    await ask(road, 1)
+    [billed], _ = await events(road, 1)
+    assert pod_of(billed.node) == "gpt-deployment-7-x"
 
 
 async def test_an_unavailable_node_leaves_messages_to_others(road: Road, provider: Provider) -> None:

@@ -24,7 +24,8 @@ NO_PLACE = Trouble("Unschedulable", "Pod gpt-1: 0/3 nodes are available", fails=
 
 
 def seen(wanted: int, **fields: Any) -> Seen:
-    return Seen(**{"scaler": "spec", "replicas": wanted, "deployment": deployed(wanted)} | fields)
+    what: dict[str, Any] = {"scaler": "spec", "replicas": wanted, "deployment": deployed(wanted)}
+    return Seen(**what | fields)
 
 
 def told(what: Seen, before: Object | None = None, now: float = NOON, generation: int = 1) -> Object:
