@@ -40,6 +40,10 @@ class Crew:
         """What those that serve the model have told last."""
         return [each.notice for each in self._there(model, now).values()]
 
+    def have_told(self, model: str, since: float, now: float) -> bool:
+        """Whether all that serve the model have told of themselves since then."""
+        return all(each.at >= since for each in self._there(model, now).values())
+
     def models(self) -> Collection[str]:
         """Those that workers were heard of, even if none is there now."""
         return self._heard.keys()

@@ -17,6 +17,8 @@ from policy.starts import Starts
 
 # An excess so small is worth a replica only where it lasts; what is left free when one goes.
 TOLERANCE = 0.1
+# After so long without a look nothing of before says what is needed now.
+GAP_SECONDS = 15.0
 # Growth is seen in both halves of so many seconds: a heap that was published at once does not go on growing.
 GROWTH_SECONDS = 4.0
 
@@ -72,8 +74,7 @@ class Rule:
         self._starts = Starts()
         self._samples: deque[Sample] = deque()
         self._needs: deque[tuple[float, int]] = deque()
-        self._changed_at: float | None = None
-        self._busy_at = 0.0
+        self._changed_at = self._busy_at = 0.0
 
     def decide(
         self, scaling: Scaling, sample: Sample, wanted: int, *, failed: bool = False, ordered: Ordered | None = None
@@ -99,9 +100,9 @@ class Rule:
         """Remembers what later looks need."""
         now = sample.at
         self._starts.saw(now, wanted, sample.ready)
-        if self._changed_at is None:
-            # What was needed before this process was there is not known.
+        if not self._samples or now - self._samples[-1].at > GAP_SECONDS:
             self._changed_at = self._busy_at = now
+            self._samples.clear()
         if sample.work or sample.moved:
             self._busy_at = now
         self._samples.append(sample)
@@ -125,7 +126,6 @@ class Rule:
 
     def _less(self, scaling: Scaling, now: float, wanted: int, need: int) -> Decision:
         """As many as now, or fewer."""
-        assert self._changed_at is not None
         if now - self._busy_at >= scaling.idle_seconds:
             return Decision(0, f"no work for {scaling.idle_seconds:g} s", need)
         largest = max(1, *(need for _, need in self._needs))

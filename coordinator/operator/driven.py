@@ -1,4 +1,4 @@
-"""The AIModels that the built-in scaler drives: what it sees of them, and what it does to them."""
+"""The AIModels as the built-in scaler sees them, and what it does to those that it drives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Driven:
         self._look = look
 
     def models(self) -> Sequence[Scaled]:
-        """Those that are scaled here."""
+        """Those that can be worked with."""
         return [scaled for key, record in self._known if (scaled := self._scaled(key, record)) is not None]
 
     def want(self, key: Key, replicas: int, why: str) -> None:
@@ -65,18 +65,16 @@ class Driven:
 
     def _scaled(self, key: Key, record: Record) -> Scaled | None:
         model, keda = record.model, self._known.site.keda
-        if model is None or record.leaving or scaler_of(model, keda) != "backlog":
+        if model is None or record.leaving:
             return None
-        scaling, replicas = scaling_of(model), record.replicas(keda)
-        assert scaling is not None
-        assert replicas is not None
+        replicas, there = record.replicas(keda), deployed(record.deployment)
         return Scaled(
             key=key,
             model=model.model,
-            scaling=scaling,
+            scaling=scaling_of(model) if scaler_of(model, keda) == "backlog" else None,
             slots=model.slots,
-            replicas=replicas,
-            ready=deployed(record.deployment).ready,
+            replicas=there.replicas if replicas is None else replicas,
+            ready=there.ready,
             failed=record.failure(time.time()) is not None,
         )
 

@@ -12,13 +12,14 @@ from policy.scaling import Scaling
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
-    """An AIModel that the built-in scaler drives. `model`: what its workers serve. `slots`: requests that one of its
-    workers has at once. `replicas`: wanted now; `ready`: of its Deployment. `failed`: gets no more than it has.
+    """An AIModel. `model`: what its workers serve. `scaling`: None where the built-in scaler does not drive it.
+    `slots`: requests that one of its workers has at once. `replicas`: wanted now; `ready`: of its Deployment.
+    `failed`: gets no more than it has.
     """
 
     key: Key
     model: str
-    scaling: Scaling
+    scaling: Scaling | None
     slots: int
     replicas: int
     ready: int
@@ -29,7 +30,7 @@ class Fleet(Protocol):
     """The AIModels of the cluster."""
 
     def models(self) -> Sequence[Scaled]:
-        """Those that are to be scaled here, as they are known now."""
+        """All of them, as they are known now."""
 
     def want(self, key: Key, replicas: int, why: str) -> None:
         """So many from now on. `why`: for a person."""

@@ -127,6 +127,14 @@ def test_after_a_start_of_the_scaler_nobody_is_sent_away_before_it_has_seen_enou
     assert driver.pass_seconds(10) == 0
 
 
+def test_after_a_gap_too() -> None:
+    driver = Driver(down_seconds=60, idle_seconds=60)
+    driver.look(waiting=40)
+    driver.now += 3600.0
+    assert driver.pass_seconds(59) == 10
+    assert driver.pass_seconds(5) == 0
+
+
 def test_bounds_hold_at_once() -> None:
     driver = Driver(min=3, max=5)
     assert driver.look() == 3
