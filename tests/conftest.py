@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.kubernetes",
     "tests.fixtures.control_plane",
     "tests.kubernetes.kubectl",
+    "tests.kubernetes.bare",
     "tests.fixtures.keda",
     "tests.fixtures.installation",
     "tests.kubernetes.operators",
