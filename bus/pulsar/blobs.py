@@ -7,7 +7,7 @@ import uuid
 import pulsar
 
 from bus.port import Outgoing
-from bus.pulsar.bridge import in_thread
+from bus.pulsar.bridge import in_thread, patiently
 from bus.pulsar.publisher import Publishers
 from bus.pulsar.subscribing import ensure_subscription, unsubscribe
 from core.errors import BlobMissing
@@ -44,7 +44,7 @@ class Blobs:
         return reference
 
     async def get(self, reference: str) -> bytes:
-        return await in_thread(lambda: self._read(reference), f"reading {reference}")
+        return await patiently(lambda: in_thread(lambda: self._read(reference), f"reading {reference}"))
 
     async def drop(self, reference: str) -> None:
         """Without a subscription the broker deletes the topic, but only within a minute or so: a last message

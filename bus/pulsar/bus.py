@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
@@ -17,7 +16,7 @@ from bus.pulsar import subscribing
 from bus.pulsar.admin import Admin
 from bus.pulsar.attachment import Attachment
 from bus.pulsar.blobs import Blobs
-from bus.pulsar.bridge import close_in_thread, in_thread
+from bus.pulsar.bridge import close_in_thread, in_thread, patiently
 from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, channel_topic
 from bus.pulsar.client import close_client, derive_admin_url, open_client
 from bus.pulsar.journal import Journal
@@ -50,7 +49,7 @@ class PulsarBus:
     async def connect(cls, url: str, *, token: str = "", admin_url: str = "") -> Self:
         """Connects to the broker at `url` (pulsar://host:6650). Raises `BusUnavailable`, `BusRefused`.
 
-        `admin_url`: its admin API, by default on port 8080 of the same host; asked for backlogs only.
+        `admin_url`: its admin API, by default on port 8080 of the same host; asked for backlogs, topics and places.
         """
         bus = cls(url, token, open_client(url, token), Admin(admin_url or derive_admin_url(url), token))
         try:
@@ -103,9 +102,7 @@ class PulsarBus:
 
     async def published(self, topic: str, since: float, keys: Collection[str]) -> set[str]:
         self._require_open()
-        return await in_thread(
-            partial(find, self._client, topic, since, time.time(), keys), f"looking for messages in {topic}"
-        )
+        return await patiently(lambda: find(self._client, self._admin, topic, since, keys))
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         self._require_open()
