@@ -108,6 +108,7 @@ async def test_the_api_server_takes_each_example(bare: Bare, home: str, example:
         "create /events",
         "patch keda.sh/scaledobjects",
         "delete keda.sh/scaledobjects",
+        "patch keda.sh/triggerauthentications",
     ],
 )
 def test_the_operator_may(bare: Bare, right: str) -> None:
@@ -144,10 +145,10 @@ def test_the_operator_may_not(bare: Bare, right: str) -> None:
 
 
 def test_the_operator_has_its_lease_and_no_other(bare: Bare) -> None:
-    patch = "patch coordination.k8s.io/leases"
-    assert bare.may(OPERATOR, patch, "agentos", "agentos-operator")
-    assert not bare.may(OPERATOR, patch, "agentos", "another")
-    assert not bare.may(OPERATOR, patch, "kube-system", "agentos-operator")
+    update = "update coordination.k8s.io/leases"
+    assert bare.may(OPERATOR, update, "agentos", "agentos-operator")
+    assert not bare.may(OPERATOR, update, "agentos", "another")
+    assert not bare.may(OPERATOR, update, "kube-system", "agentos-operator")
 
 
 def test_coordinators_may_nothing(bare: Bare) -> None:
