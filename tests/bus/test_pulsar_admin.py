@@ -17,6 +17,12 @@ from bus.pulsar.admin import count
         ({"msgBacklog": 7, "msgDelayed": 2, "unackedMessages": 3}, Backlog(ready=2, delayed=2, in_flight=3)),
         # Messages of one batch, which is one entry.
         ({"msgBacklog": 1, "unackedMessages": 5}, Backlog(ready=0, delayed=0, in_flight=5)),
+        # Batches of ten: two are held, three wait.
+        (
+            {"msgBacklog": 5, "unackedMessages": 20, "consumers": [{"avgMessagesPerEntry": 10}, {}]},
+            Backlog(ready=30, delayed=0, in_flight=20),
+        ),
+        ({"msgBacklog": 5, "consumers": []}, Backlog(ready=5, delayed=0, in_flight=0)),
         # As seen after a worker stood still: all was acked, one of it by way of two deliveries.
         ({"msgBacklog": 0, "msgDelayed": 0, "unackedMessages": 1}, Backlog(0, 0, 0)),
     ],
