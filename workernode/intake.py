@@ -78,6 +78,8 @@ class Intake:
         """Keeps `subscription` within what may be held, and probes an unavailable upstream, for ever."""
         self._subscription = subscription
         try:
+            self.update()
+            await self._check_first()
             while True:
                 self.update()
                 wait = self._availability.probe_in(time.monotonic())
@@ -217,6 +219,15 @@ class Intake:
             rates.settle(time.monotonic(), estimate.tokens, 0)
             raise
         return estimate
+
+    async def _check_first(self) -> None:
+        """A key that is refused is told of before a request meets it."""
+        began = time.monotonic()
+        try:
+            await self._backend.check()
+        except BackendUnavailable as error:
+            if error.fault is not None:
+                self._hear(self._availability.faulted(time.monotonic(), error.fault, sent_at=began))
 
     async def _probe(self) -> None:
         self._availability.checking()

@@ -105,6 +105,24 @@ async def test_an_unavailable_node_leaves_messages_to_others(road: Road, provide
     assert sum(each.outcome == "failed" for each in billed) == 0
 
 
+@pytest.fixture
+def another_key(provider: Provider) -> None:
+    """Before the node is there."""
+    provider.key = "another"
+
+
+async def test_a_key_that_is_refused_is_told_of_before_a_request_meets_it(
+    another_key: None, road: Road, provider: Provider
+) -> None:
+    event = await road.event()
+    assert isinstance(event, NodeEvent)
+    assert (event.event, event.reason) == ("unavailable", "AuthenticationError")
+    await ask(road, 1)
+    provider.key = "right"
+    billed, [recovered] = await events(road, 1)
+    assert ([each.outcome for each in billed], recovered.event) == (["completed"], "recovered")
+
+
 async def test_a_refusal_that_will_pass_pauses_the_node_and_fails_nobody(road: Road, provider: Provider) -> None:
     provider.script(refuse(429, "rate_limit_exceeded", retry_after_ms="1500"))
     await ask(road, 1)
