@@ -9,6 +9,7 @@ settings.register_profile("agentos", deadline=None)
 settings.load_profile("agentos")
 
 pytest_plugins = [
+    "tests.fixtures.leftovers",
     "tests.fixtures.postgres",
     "tests.fixtures.embedded_bus",
     "tests.fixtures.store",

@@ -11,7 +11,6 @@ import socket
 import sys
 from collections import deque
 from pathlib import Path
-from typing import NoReturn
 
 import aiohttp
 
@@ -94,25 +93,29 @@ class ModelProcess:
             start_new_session=True,  # Ctrl-C in a terminal is for us: we finish calls first
         )
         self._log = asyncio.create_task(self._read_log(), name="log of the model process")
+        try:
+            why = await self._until_loaded()
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        if why:
+            await self.stop()
+            raise PartError(f"{self._file} is not served: {why}:\n" + "\n".join(self._last))
+
+    async def _until_loaded(self) -> str:
+        """Why it is not; empty once it is."""
+        assert self._process is not None
         loaded = asyncio.create_task(self._loaded())
         ended = asyncio.create_task(self.wait())
         try:
             await asyncio.wait([loaded, ended], timeout=LOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            await self.stop()
-            raise
         finally:
             loaded.cancel()
             ended.cancel()
             await asyncio.wait([loaded, ended])  # its connection is closed by then
         if self._process.returncode is not None:
-            await self._give_up(f"its process ended with {self._process.returncode}")
-        if loaded.cancelled():
-            await self._give_up(f"it was not loaded within {LOAD_SECONDS:g} s")
-
-    async def _give_up(self, why: str) -> NoReturn:
-        await self.stop()
-        raise PartError(f"{self._file} is not served: {why}:\n" + "\n".join(self._last))
+            return f"its process ended with {self._process.returncode}"
+        return f"it was not loaded within {LOAD_SECONDS:g} s" if loaded.cancelled() else ""
 
     async def wait(self) -> None:
         """Returns when the process has ended, as it may at any time."""
@@ -125,7 +128,9 @@ class ModelProcess:
             self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ends the process and what it has started: SIGTERM, after a while SIGKILL. A second stop does nothing."""
+        """Ends the process and what it has started: SIGTERM, after a while SIGKILL. Cancelled, it is to be called again;
+        else a second stop does nothing.
+        """
         if self._process is None:
             return
         self._signal(signal.SIGTERM)
@@ -138,7 +143,7 @@ class ModelProcess:
             self._signal(signal.SIGKILL)
         await self._process.wait()
         if self._log is not None:
-            await self._log
+            await asyncio.shield(self._log)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -236,18 +236,36 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--por
 """
 
 
+def deadlocked(directory: Path) -> Path:
+    program = directory / "llama-server"
+    (directory / "server.py").write_text(DEADLOCKED)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{directory}/server.py" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 @pytest.mark.kills
 @pytest.mark.usefixtures("impatient")
 async def test_a_model_that_does_nothing_although_it_is_healthy_is_started_anew(tmp_path: Path) -> None:
-    program = tmp_path / "llama-server"
-    (tmp_path / "server.py").write_text(DEADLOCKED)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/server.py" "$@"\n')
-    program.chmod(0o755)
-    backend = make_local(program)
+    backend = make_local(deadlocked(tmp_path))
     await backend.start()
     stuck = backend.pid
     assert stuck is not None
     await gone(stuck)
+    await backend.close()
+
+
+@pytest.mark.kills
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("turns", range(4))
+async def test_closed_while_it_ends_a_process_it_leaves_none(tmp_path: Path, turns: int) -> None:
+    """What a test leaves is told by `tests.fixtures.leftovers`."""
+    backend = make_local(deadlocked(tmp_path))
+    await backend.start()
+    while backend.capacity().slots:  # noqa: ASYNC110 - the very turn of the loop
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     await backend.close()
 
 

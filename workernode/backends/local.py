@@ -151,6 +151,7 @@ class LocalBackend:
             self._file, parallel=self.slots, threads=self._threads, alias=self._alias, pooling=self._pooling
         )
         await process.start()
+        self._process = process
         remote = RemoteBackend(
             process.address,
             "",
@@ -159,16 +160,17 @@ class LocalBackend:
             call_timeout=self._call_timeout,
         )
         await remote.start()
-        self._process, self._remote = process, remote
+        self._remote = remote
         return process
 
     async def _retire(self) -> None:
-        process, remote = self._process, self._remote
-        self._process = self._remote = None
+        remote, self._remote = self._remote, None
         try:
-            if process is not None:
-                await process.stop()
-        finally:  # also where `close` cancels the watcher meanwhile
+            # Until it has ended it is ours: `close`, which cancels the watcher meanwhile, ends it then.
+            if self._process is not None:
+                await self._process.stop()
+                self._process = None
+        finally:
             if remote is not None:
                 await remote.close()
 
