@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from agentos.parts.pulsar_config import SETTINGS
 from coordinator.operator.aimodel import RESERVED
 from coordinator.operator.settings import OperatorSettings
 from coordinator.settings import CoordinatorSettings
@@ -165,6 +166,14 @@ def test_the_image_runs_as_the_user_that_pods_ask_for(base: list[Object]) -> Non
     dockerfile = (DEPLOY.parent / "Dockerfile").read_text()
     assert f"\nUSER {UID}:{UID}\n" in dockerfile  # by number: Kubernetes does not look names up
     assert {pod["securityContext"]["runAsUser"] for pod in templates(base)} == {UID}
+
+
+def test_the_small_pulsar_is_set_as_that_of_agentos_up(tmp_path: Path) -> None:
+    pods = [each for each in rendered(DIRECTORIES["dev"], tmp_path) if each["metadata"]["name"] == "pulsar"]
+    script = next(templates(pods))["initContainers"][0]["command"][-1]
+    settings = dict(line.strip().split("=", 1) for line in script.splitlines() if re.match(r"\s*\w+=", line))
+    assert settings.pop("advertisedAddress") == "pulsar.agentos.svc"
+    assert settings == {name: value for name, value in SETTINGS.items() if not name.endswith("Address")}
 
 
 def test_production_is_larger(tmp_path: Path, base: list[Object]) -> None:

@@ -83,8 +83,7 @@ async def test_the_api_server_takes_each_overlay(bare: Bare, overlay: str) -> No
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 async def test_the_api_server_takes_each_example(bare: Bare, home: str, example: str) -> None:
-    text = example.replace("namespace: team-a", f"namespace: {home}")
-    said, warned = await bare.kubectl.both("apply", "-f", "-", given=text)
+    said, warned = await bare.kubectl.both("apply", "-n", home, "-f", "-", given=example)
     assert said.endswith(" created\n")
     assert warned == ""
 
