@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from coordinator.operator.aimodel import AIModel, WrongAIModel, read
@@ -42,9 +43,9 @@ async def made(kubectl: Kubectl, namespace: Namespace, **spec: Any) -> Object:
     return found
 
 
-async def applied(kubectl: Kubectl, of: AIModel, *more: str) -> list[Object]:
+async def applied(kubectl: Kubectl, of: AIModel, *more: str, keda: bool = False) -> list[Object]:
     found = []
-    for each in children(of, SITE, 1):
+    for each in children(of, msgspec.structs.replace(SITE, keda=keda), None if keda else 1):
         told, warned = await kubectl.both(*APPLY, *more, given=json.dumps(each))
         assert not warned
         found.append(json.loads(told))
@@ -72,6 +73,15 @@ async def test_what_is_taken_out_is_gone(restricted: Namespace, kubectl: Kubectl
     assert "FROM_SECRET" not in {each["name"] for each in container["env"]}
     assert not container["resources"]
     assert "nodeSelector" not in less[3]["spec"]["template"]["spec"]
+
+
+@pytest.mark.usefixtures("keda")
+async def test_keda_takes_what_is_made_for_it(restricted: Namespace, kubectl: Kubectl) -> None:
+    """By its own definitions, from which nothing may be missing and to which nothing may be added."""
+    model = read(await made(kubectl, restricted, msgBacklogThreshold=3))
+    first, second = [await applied(kubectl, model, "--validate=strict", keda=True) for _ in range(2)]
+    assert [each["kind"] for each in first[-2:]] == ["TriggerAuthentication", "ScaledObject"]
+    assert second == first
 
 
 async def test_its_pods_are_admitted(restricted: Namespace, kubectl: Kubectl) -> None:
