@@ -109,8 +109,9 @@ class Known:
 
     def set_keda(self, keda: bool) -> None:
         """Whether the cluster has KEDA now."""
-        if keda != self.site.keda:
-            self.site = msgspec.structs.replace(self.site, keda=keda)
+        usable = keda and bool(self.site.pulsar_admin_url)  # where KEDA would look
+        if usable != self.site.keda:
+            self.site = msgspec.structs.replace(self.site, keda=usable)
             for key, record in self:
                 record.with_keda = True
                 self._look(key, 0.0)

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """The broker as Pods reach it, and the image of workers where an AIModel names none.
 
-    `bus_url`: a Postgres bus instead of Pulsar, with its password. `keda`: whether the cluster serves KEDA's API.
+    `bus_url`: a Postgres bus instead of Pulsar, with its password. `keda`: whether KEDA can scale here: the cluster
+    serves its API, and Pulsar's admin address is known.
     """
 
     worker_image: str
