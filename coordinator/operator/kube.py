@@ -27,7 +27,8 @@ from core.cluster import SERVICE_ACCOUNT, ClusterError, refused
 Object = dict[str, Any]
 
 CALL_SECONDS = 10.0
-LIST_SECONDS = 30.0
+# A page of a large list, as long as something of it comes all the time.
+LIST_SECONDS = 60.0
 PAGE = 500
 CONNECTIONS = 32
 APPLY = "application/apply-patch+yaml"
@@ -95,7 +96,7 @@ class Kube:
         """One request. Raises `ClusterError`."""
         url = f"{self._connection.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Content-Type": media_type, "Accept": "application/json", "User-Agent": MANAGER}
-        timeout = aiohttp.ClientTimeout(total=seconds)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_read=CALL_SECONDS, sock_connect=CALL_SECONDS)
         verb = method.lower()
         try:
             await self._connection.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)

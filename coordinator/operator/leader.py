@@ -59,7 +59,7 @@ class Leader:
                 if self._candidacy.holds(now()):
                     await self._lead(work, stop, beat)
                 else:
-                    await wait_for_any(stop.asked, seconds=self._candidacy.renew_every)
+                    await wait_for_any(stop.asked, seconds=self._candidacy.look_every)
         finally:
             metrics.LEADS.set(0)
 
@@ -83,7 +83,7 @@ class Leader:
         try:
             while self._candidacy.holds(now()) and not term.done() and not asked.done():
                 self._contact.beat(beat)
-                pause = min(self._candidacy.renew_every, self._candidacy.left(now()))
+                pause = min(self._candidacy.look_every, self._candidacy.left(now()))
                 await asyncio.wait((term, asked), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if not term.done() and not asked.done():
                     await self._try()
@@ -94,7 +94,7 @@ class Leader:
         """Looks at the Lease, and makes, takes or renews it where that is to be done."""
         candidacy = self._candidacy
         # Where it leads, the look must not last longer than that.
-        seconds = candidacy.left(now()) if candidacy.holds(now()) else candidacy.renew_every * 2
+        seconds = candidacy.left(now()) if candidacy.holds(now()) else candidacy.look_every * 2
         try:
             async with asyncio.timeout(seconds):
                 candidacy.saw(await self._found(), now())

@@ -15,6 +15,9 @@ from typing import Any, Literal
 Object = dict[str, Any]
 Move = Literal["make", "take", "renew", "wait"]
 
+# The longest between two looks at the Lease: who releases it is followed that soon.
+LOOK_SECONDS = 2.0
+
 
 class Candidacy:
     """One candidate's view of a Lease. `identity`: like no other's. `seconds`: how long the Lease is to hold.
@@ -24,7 +27,7 @@ class Candidacy:
 
     def __init__(self, identity: str, seconds: float) -> None:
         self.identity = identity
-        self.renew_every = seconds / 7.5
+        self.look_every = min(seconds / 7.5, LOOK_SECONDS)
         self._seconds = seconds
         self._allowance = seconds * 2 / 3
         self._seen: Object | None = None

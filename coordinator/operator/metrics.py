@@ -16,7 +16,7 @@ SECONDS = Histogram(
     "How long a look at an AIModel took.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-QUEUED = Gauge("agentos_operator_queue", "AIModels that are to be looked at or are being looked at.")
+QUEUED = Gauge("agentos_operator_queue", "AIModels that are due to be looked at, or are being looked at.")
 FAILING = Gauge("agentos_operator_failing", "AIModels whose last look has failed; they come again.")
 APPLIED = Counter("agentos_operator_applied", "Objects that were applied, by kind.", ["kind"])
 SYNCED = Gauge("agentos_operator_synced_timestamp_seconds", "When everything was listed last.")

@@ -32,9 +32,9 @@ class WorkQueue:
         self._not_before: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
 
-    def __len__(self) -> int:
-        """Those that wait, due or not, and those at work."""
-        return len(self._due.keys() | self._at_work)
+    def load(self, now: float) -> int:
+        """Those that are due, and those at work."""
+        return len({key for key, at in self._due.items() if at <= now} | self._at_work)
 
     def add(self, key: Key, now: float, after: float = 0.0) -> None:
         """Look at it in `after` seconds, or earlier if it was to be looked at earlier."""

@@ -78,10 +78,11 @@ class Reconciler:
         if replicas is None and record.deployment is not None and owns_replicas(record.deployment):
             await self._kube.apply(handed_over(record.deployment), HANDOVER)
         for child in record.due(children(model, self._known.site, replicas)):
+            before = record.deployment  # a watch may be faster than the answer
             applied = await self._apply_one(child)
             record.applied[child["kind"]] = digest_of(child)
             if child["kind"] == "Deployment":
-                self._applied_deployment(key, record, applied)
+                self._applied_deployment(key, record, before, applied)
 
     async def _apply_one(self, child: Object) -> Object:
         try:
@@ -91,8 +92,8 @@ class Reconciler:
         metrics.APPLIED.labels(child["kind"]).inc()
         return applied
 
-    def _applied_deployment(self, key: Key, record: Record, applied: Object) -> None:
-        before, after = record.deployment, deployed(applied).replicas
+    def _applied_deployment(self, key: Key, record: Record, before: Object | None, applied: Object) -> None:
+        after = deployed(applied).replicas
         record.generation = applied["metadata"]["generation"]
         self._known.wrote_deployment(applied)
         if before is None:

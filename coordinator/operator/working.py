@@ -99,5 +99,5 @@ class Working:
             log.warning("AIModel %s/%s is not as it is to be: %s; again in %.1f s", *key, why, pause)
 
     def _show(self) -> None:
-        metrics.QUEUED.set(len(self._queue))
+        metrics.QUEUED.set(self._queue.load(now()))
         metrics.FAILING.set(self._queue.failing())

@@ -1,0 +1,50 @@
+"""Watches that die without a word, and credentials that change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.kubernetes import ADMIN, kubeconfig
+from tests.kubernetes.operator_process import Bench
+from tests.kubernetes.swallowing import swallowing
+from tests.kubernetes.workloads import until
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes")]
+
+# Lists and renewals of the Lease speak more often; a watch says nothing.
+SILENT_SECONDS = 3.5
+
+
+async def test_what_dead_watches_do_not_bring_the_resync_brings(bench: Bench, tmp_path: Path) -> None:
+    with swallowing(bench.cluster.port) as proxy:
+        file = tmp_path / "proxied"
+        file.write_text(kubeconfig(f"https://127.0.0.1:{proxy.port}", bench.cluster.ca, ADMIN))
+        operator = bench.operator({"AGENTOS_RESYNC_SECONDS": "2", "AGENTOS_LEASE_SECONDS": "30"}, file)
+        bench.make("gpt")
+        await bench.state("gpt", "Idle")
+        await operator.ready()
+
+        swallowed = 0
+
+        def swallow() -> int:
+            nonlocal swallowed
+            swallowed += proxy.swallow(SILENT_SECONDS)
+            return swallowed
+
+        await until(lambda: swallow() >= 3, "the three watches are dead")
+        lists = operator.metric("agentos_operator_synced_timestamp_seconds")
+        bench.make("late")
+        bench.change("aimodels", "gpt", lambda found: found["spec"].update(image="registry.example.com/new:1"))
+        await bench.state("late", "Idle")
+        await bench.state("gpt", "Idle")
+        assert operator.metric("agentos_operator_synced_timestamp_seconds") > lists
+        bench.cluster.ask("DELETE", bench.path("aimodels", "late"))
+
+        await until(lambda: operator.metric("agentos_operator_missed_changes_total") >= 2, "it is counted")
+        await until(lambda: operator.metric("agentos_operator_watches_ended_total") >= 1, "they begin again")
+        assert "changes were listed that no watch has brought" in operator.log()
+        assert operator.ask("/health")[0] == 200
+        assert operator.leads()
+        await operator.ready()
