@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -230,6 +230,13 @@ class RollCall(msgspec.Struct, frozen=True, tag="roll_call"):
     """A gateway asks every worker for its notice."""
 
 
+class ModelNotice(msgspec.Struct, frozen=True, kw_only=True, tag="model"):
+    """The operator tells gateways that there is a model, whether it has workers now or not."""
+
+    model: str
+    node_type: NodeType
+
+
 class EndpointReply(msgspec.Struct, frozen=True, kw_only=True):
     """A plain answer to a request's `endpoint`."""
 
@@ -245,6 +252,8 @@ class EndpointChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     data: msgspec.Raw = MISSING
 
 
+Notice: TypeAlias = WorkerNotice | RollCall | ModelNotice
+
 _QUOTED_VALUE = re.compile(r"value (['\"]).*\1", re.DOTALL)
 _encoder = msgspec.json.Encoder()
 _request = msgspec.json.Decoder(RequestMessage)
@@ -252,7 +261,7 @@ _result = msgspec.json.Decoder(ResultMessage)
 _node_event = msgspec.json.Decoder(NodeEvent)
 _frames = msgspec.json.Decoder(list[ReplyFrame])
 _control = msgspec.json.Decoder(Control)
-_notice: msgspec.json.Decoder[WorkerNotice | RollCall] = msgspec.json.Decoder(WorkerNotice | RollCall)
+_notice: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 
 
 def encode(message: msgspec.Struct | list[ReplyFrame]) -> bytes:
@@ -311,7 +320,7 @@ def decode_control(body: bytes) -> Control:
         raise BadMessage(f"not a control message: {_reason(error)}") from error
 
 
-def decode_notice(body: bytes) -> WorkerNotice | RollCall:
+def decode_notice(body: bytes) -> Notice:
     """Raises `BadMessage`."""
     try:
         return _notice.decode(body)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bus import messages
 from bus.hearing import hearing
-from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
+from bus.messages import BatchUse, ModelNotice, Notice, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from coordinator.crew import Crew
@@ -102,9 +102,13 @@ class Models:
         self._looked_at = time.monotonic()
         self._known = {model.name: model for model in await self._store.known_models()}
 
-    def _hear(self, notice: WorkerNotice | RollCall) -> None:
-        if not isinstance(notice, WorkerNotice):
-            return
+    def _hear(self, notice: Notice) -> None:
+        if isinstance(notice, ModelNotice):
+            self._heard[notice.model] = notice.node_type
+        elif isinstance(notice, WorkerNotice):
+            self._hear_worker(notice)
+
+    def _hear_worker(self, notice: WorkerNotice) -> None:
         now = time.monotonic()
         self._crew.hear(notice, now)
         if notice.leaving:

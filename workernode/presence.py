@@ -15,7 +15,7 @@ import msgspec
 
 from bus import messages
 from bus.hearing import hearing
-from bus.messages import BatchUse, RollCall, WorkerNotice, decode_notice
+from bus.messages import BatchUse, Notice, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus, Listening
 from bus.topics import WORKERS_CHANNEL
 from core.errors import BusUnavailable
@@ -89,8 +89,8 @@ class Presence:
         except BusUnavailable as error:
             log.warning("gateways do not hear of this worker now: %s", error)
 
-    def _hear(self, notice: WorkerNotice | RollCall) -> None:
+    def _hear(self, notice: Notice) -> None:
         if isinstance(notice, RollCall):
             self.announce()
-        elif self._sharing is not None:
+        elif isinstance(notice, WorkerNotice) and self._sharing is not None:
             self._sharing.hear(notice)

@@ -71,6 +71,7 @@ class Driven:
         return Scaled(
             key=key,
             model=model.model,
+            node_type=model.type,
             scaling=scaling_of(model) if scaler_of(model, keda) == "backlog" else None,
             slots=model.slots,
             replicas=there.replicas if replicas is None else replicas,

@@ -7,18 +7,20 @@ from typing import Protocol
 
 import msgspec
 
+from bus.messages import NodeType
 from coordinator.operator.aimodel import Key
 from policy.scaling import Scaling
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
-    """An AIModel. `model`: what its workers serve. `scaling`: None where the built-in scaler does not drive it.
-    `slots`: requests that one of its workers has at once. `replicas`: wanted now; `ready`: of its Deployment.
-    `failed`: gets no more than it has.
+    """An AIModel. `model`: what its workers, of `node_type`, serve. `scaling`: None where the built-in scaler does
+    not drive it. `slots`: requests that one of its workers has at once. `replicas`: wanted now; `ready`: of its
+    Deployment. `failed`: gets no more than it has.
     """
 
     key: Key
     model: str
+    node_type: NodeType
     scaling: Scaling | None
     slots: int
     replicas: int

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bus import messages
 from bus.hearing import hearing
-from bus.messages import RollCall, WorkerNotice, decode_notice
+from bus.messages import ModelNotice, NodeType, Notice, RollCall, WorkerNotice, decode_notice
 from bus.nodes import pod_of
 from bus.port import Backlog, Bus
 from bus.scaling import FrontendInformation, Order, decode_scaling
@@ -26,6 +26,8 @@ SIDE_BY_SIDE = 8
 LOOK_SECONDS = 10.0
 # Six frames of a coordinator that did not come.
 SILENT_SECONDS = 3.0
+# Gateways remember models: they are told again for those gateways that were not there, or have lost the frame.
+ANNOUNCE_SECONDS = 60.0
 # Workers answer a roll call at once.
 ANSWER_SECONDS = 1.0
 
@@ -48,6 +50,7 @@ class Load:
         self._taken: dict[str, dict[str, int]] = {}
         self._ensured: set[str] = set()
         self._side_by_side = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._announced: dict[str, float] = {}
         self._called_at = 0.0
         self._news = asyncio.Event()
 
@@ -75,6 +78,12 @@ class Load:
                 raise BusUnavailable(f"the backlog of {model} is not known after {LOOK_SECONDS:g} s") from error
         moved = self._moved(model)
         return Look(now(), backlog.ready + self._ready_of(model), backlog.in_flight, moved)
+
+    async def announce(self, model: str, node_type: NodeType) -> None:
+        """Tells gateways of it: none of its workers may have been there yet. Raises `BusError`."""
+        if now() - self._announced.get(model, -ANNOUNCE_SECONDS) >= ANNOUNCE_SECONDS:
+            await self._bus.send(WORKERS_CHANNEL, messages.encode(ModelNotice(model=model, node_type=node_type)))
+            self._announced[model] = now()
 
     def held(self, model: str) -> dict[str, int]:
         """What workers have told last that they hold, by their Pods."""
@@ -113,7 +122,7 @@ class Load:
         self._taken[model] = taken
         return any(count != before.get(node, 0) for node, count in taken.items())
 
-    def _hear_worker(self, notice: WorkerNotice | RollCall) -> None:
+    def _hear_worker(self, notice: Notice) -> None:
         if isinstance(notice, WorkerNotice):
             self._crew.hear(notice, now())
             self._news.set()

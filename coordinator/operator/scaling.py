@@ -122,6 +122,8 @@ class Scaler:
             self._failing_since = None
         self._looked_at[model] = look.at
         members = self._by_model.get(model, [])
+        if members:
+            await load.announce(model, members[0].node_type)
         self._tell(members, look.waiting)
         for share in shares(members, look, load.orders.of(model, look.at)):
             await self._decide(load, share)

@@ -15,7 +15,7 @@ from typing import Any
 
 from bus import messages
 from bus.hearing import hearing
-from bus.messages import Control, RollCall, WorkerNotice, decode_notice
+from bus.messages import Control, Notice, RollCall, WorkerNotice, decode_notice
 from bus.port import Bus
 from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL, WORKERS_CHANNEL, control_channel
@@ -170,7 +170,7 @@ class Planner:
         if isinstance(told, FrontendInformation) and told.sender != self._name():
             self._office.hear(told, time.monotonic())
 
-    def _hear_worker(self, notice: WorkerNotice | RollCall) -> None:
+    def _hear_worker(self, notice: Notice) -> None:
         if isinstance(notice, WorkerNotice) and self._crew.hear(notice, time.monotonic()):
             self._new_workers.add(notice.model)
 

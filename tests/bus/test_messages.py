@@ -18,6 +18,7 @@ from bus.messages import (
     Control,
     EndpointChunk,
     EndpointReply,
+    ModelNotice,
     ReplyFrame,
     RequestMessage,
     ResultMessage,
@@ -119,6 +120,7 @@ GOLDEN: list[tuple[msgspec.Struct | list[ReplyFrame], bytes]] = [
         b'{"type":"worker","node":"w","model":"m","node_type":"local","slots":4,"leaving":true}',
     ),
     (RollCall(), b'{"type":"roll_call"}'),
+    (ModelNotice(model="m", node_type="remote"), b'{"type":"model","model":"m","node_type":"remote"}'),
     (EndpointReply(request_id="r", data=msgspec.Raw(b'{"id": 1}')), b'{"request_id":"r","data":{"id": 1}}'),
     (EndpointChunk(request_id="r", end=True), b'{"request_id":"r","end":true}'),
     (
@@ -133,6 +135,7 @@ DECODERS: dict[type, Callable[[bytes], Any]] = {
     Control: decode_control,
     WorkerNotice: decode_notice,
     RollCall: decode_notice,
+    ModelNotice: decode_notice,
 }
 
 
