@@ -57,11 +57,12 @@ class Watches:
             again = asyncio.ensure_future(self._again.wait())
             try:
                 await asyncio.wait((run.ended, again), return_when=asyncio.FIRST_COMPLETED)
+                why = run.ended.result() if run.ended.done() else "they were silent"
             finally:
                 again.cancel()
                 await run.end()
             metrics.WATCHES_ENDED.inc()
-            log.warning("the watches begin again: %s", run.ended.result() or "they were silent")
+            log.warning("the watches begin again: %s", why)
             await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -45,51 +45,47 @@ class Proxy:
 
     async def _close(self) -> None:
         self._server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for _ in range(3):
-            await asyncio.sleep(0)  # transports close a turn later
+        for connection in self._connections:
+            connection.ended.set()
+        while self._connections:  # noqa: ASYNC110 - a moment
+            await asyncio.sleep(0.01)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         connection = _Connection()
         self._connections.add(connection)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            try:
-                await connection.copy_both((reader, writer), (there, back))
-            finally:
-                back.transport.abort()
+            await connection.copy_both((reader, writer), (there, back))
+            back.transport.abort()
         except OSError:
             pass  # the one side is gone, so the other is told
-        finally:
-            writer.transport.abort()
-            self._connections.discard(connection)
+        writer.transport.abort()
+        await asyncio.sleep(0)  # transports close a turn later
+        self._connections.discard(connection)
 
 
 class _Connection:
     def __init__(self) -> None:
         self.swallows = False
         self.client_spoke_at = time.monotonic()
+        self.ended = asyncio.Event()
 
     async def copy_both(
         self, client: tuple[StreamReader, StreamWriter], server: tuple[StreamReader, StreamWriter]
     ) -> None:
-        """Until one of the two ends."""
+        """Until one of the two ends, or it is `ended`."""
         copies = [
             asyncio.ensure_future(self._copy(client[0], server[1], client=True)),
             asyncio.ensure_future(self._copy(server[0], client[1], client=False)),
+            asyncio.ensure_future(self.ended.wait()),
         ]
-        try:
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in copies:
-                each.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
+        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        for each in copies:
+            each.cancel()
+        await asyncio.gather(*copies, return_exceptions=True)
 
     async def _copy(self, reader: StreamReader, writer: StreamWriter, *, client: bool) -> None:
-        """Until one side ends; an end is swallowed, too."""
+        """Until this side ends; an end is swallowed, too."""
         while data := await reader.read(65536):
             if client:
                 self.client_spoke_at = time.monotonic()
