@@ -29,9 +29,11 @@ class Turns:
         """These models are to be looked at, each so often; less often where that would be too much for the broker."""
         crowd = max(1.0, sum(1 / period for period in periods.values()) / MOST_PER_SECOND)
         self._periods = {model: period * crowd for model, period in periods.items()}
-        for model, period in self._periods.items():
-            self._at[model] = min(self._at.get(model, now + period * self._chance()), now + period)
-        self._at = {model: at for model, at in self._at.items() if model in periods}
+        self._at = {model: self._next(model, period, now) for model, period in self._periods.items()}
+
+    def _next(self, model: str, period: float, now: float) -> float:
+        at = self._at.get(model)
+        return now + period * self._chance() if at is None else min(at, now + period)
 
     def take(self, now: float) -> list[str]:
         """Those whose turn it is; not again before `done`."""

@@ -10,7 +10,7 @@ import pytest
 from bus.port import Backlog, Outgoing
 from bus.pulsar import PulsarBus
 from bus.pulsar.admin import LOOKED_AT
-from bus.pulsar.client import open_client
+from bus.pulsar.client import close_client, open_client
 from tests.bus.conftest import take, until, until_backlog
 
 pytestmark = pytest.mark.pulsar
@@ -33,7 +33,7 @@ async def publish_batches(address: dict[str, str], topic: str, count: int, size:
         for _ in range(count * size):
             producer.send_async(b"x", lambda *_: None)
         producer.flush()
-        client.close()
+        close_client(client)
 
     await asyncio.to_thread(publish)
 
