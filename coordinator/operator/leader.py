@@ -93,8 +93,8 @@ class Leader:
     async def _try(self) -> None:
         """Looks at the Lease, and makes, takes or renews it where that is to be done."""
         candidacy = self._candidacy
-        # Where it leads, the look must not last longer than that.
-        seconds = candidacy.left(now()) if candidacy.holds(now()) else candidacy.look_every * 2
+        # Where it leads, one that hangs must leave time for another.
+        seconds = candidacy.left(now()) / 2 if candidacy.holds(now()) else candidacy.look_every * 2
         try:
             async with asyncio.timeout(seconds):
                 candidacy.saw(await self._found(), now())

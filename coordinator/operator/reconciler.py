@@ -73,7 +73,9 @@ class Reconciler:
     async def _apply(self, key: Key, record: Record, model: AIModel) -> None:
         keda = self._known.site.keda
         replicas = record.replicas(keda)
-        if keda and scaler_of(model, keda) != "keda":
+        if scaler_of(model, keda) == "keda":
+            record.with_keda = True
+        elif keda:
             await self._without_keda(record, model)
         if replicas is None and record.deployment is not None and owns_replicas(record.deployment):
             await self._kube.apply(handed_over(record.deployment), HANDOVER)

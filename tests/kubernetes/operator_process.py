@@ -127,6 +127,7 @@ class Bench:
             "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
             "leases": "/apis/coordination.k8s.io/v1",
             "scaledobjects": "/apis/keda.sh/v1alpha1",
+            "triggerauthentications": "/apis/keda.sh/v1alpha1",
         }.get(kind, "/api/v1")
         return f"{prefix}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
 

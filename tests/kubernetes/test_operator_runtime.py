@@ -188,3 +188,49 @@ async def test_an_api_server_that_hangs_is_waited_for(bench: Bench) -> None:
     await operator.ready()
     assert operator.ask("/health")[0] == 200
     assert operator.process.poll() is None
+
+
+@pytest.mark.usefixtures("keda")
+async def test_keda_is_handed_the_replicas_and_gives_them_back(bench: Bench) -> None:
+    connections = {"AGENTOS_BUS_URL": "", "PULSAR_URL": "pulsar://127.0.0.1:1", "PULSAR_TOKEN": "broker-token"}
+    bench.operator(connections | {"PULSAR_ADMIN_URL": "http://127.0.0.1:1", "AGENTOS_RESYNC_SECONDS": "2"})
+    bench.make("gpt", replicas=2)
+    await bench.state("gpt", "Pending")
+    assert replicas_of(bench, "gpt") == 2
+    assert bench.find("scaledobjects", "gpt-scaledobject") is None
+
+    bench.change("aimodels", "gpt", lambda found: found["spec"].update(msgBacklogThreshold=5))
+    await until(lambda: bench.find("scaledobjects", "gpt-scaledobject"), "KEDA is asked")
+    assert bench.find("triggerauthentications", "gpt-broker") is not None
+
+    def scaling() -> Any:
+        conditions = bench.status("gpt").get("conditions", [])
+        return next((each["reason"] for each in conditions if each["type"] == "Scaling"), "")
+
+    await until(lambda: scaling() == "KEDA", "it is said")
+    assert replicas_of(bench, "gpt") == 2  # not reset
+    bench.change("deployments", "gpt-deployment", lambda found: found["spec"].update(replicas=4))
+    bench.change("aimodels", "gpt", lambda found: found["spec"].update(image="registry.example.com/new:1"))
+
+    def image() -> Any:
+        found = bench.find("deployments", "gpt-deployment")
+        return found and found["spec"]["template"]["spec"]["containers"][0]["image"]
+
+    await until(lambda: image() == "registry.example.com/new:1", "a change comes through")
+    assert replicas_of(bench, "gpt") == 4
+    await until(lambda: bench.status("gpt").get("desiredReplicas") == 4, "what KEDA wants is shown")
+
+    bench.change("aimodels", "gpt", lambda found: found["spec"].pop("msgBacklogThreshold"))
+    await until(lambda: bench.find("scaledobjects", "gpt-scaledobject") is None, "KEDA is asked no more")
+    await until(lambda: replicas_of(bench, "gpt") == 2, "the AIModel says how many")
+    assert bench.find("triggerauthentications", "gpt-broker") is None
+
+    # A new one is KEDA's from its first moment.
+    bench.make("new", replicas=3, msgBacklogThreshold=5)
+    await until(lambda: bench.find("scaledobjects", "new-scaledobject"), "KEDA is asked")
+    await bench.state("new", "Idle")
+    assert replicas_of(bench, "new") == 0
+    bench.change("deployments", "new-deployment", lambda found: found["spec"].update(replicas=1))
+    await until(lambda: bench.status("new").get("desiredReplicas") == 1, "what KEDA wants is shown")
+    await asyncio.sleep(3)  # nothing is to happen
+    assert replicas_of(bench, "new") == 1
