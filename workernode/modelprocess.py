@@ -128,8 +128,9 @@ class ModelProcess:
             self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ends the process and what it has started: SIGTERM, after a while SIGKILL. Cancelled, it is to be called again;
-        else a second stop does nothing.
+        """Ends the process and what it has started: SIGTERM, after a while SIGKILL.
+
+        A second stop does nothing, unless the first was cancelled.
         """
         if self._process is None:
             return

@@ -6,8 +6,10 @@ import uuid
 
 import pulsar
 
+from bus.patience import patiently
 from bus.port import Outgoing
-from bus.pulsar.bridge import in_thread, patiently
+from bus.pulsar.bridge import in_thread
+from bus.pulsar.client import QUESTION_SECONDS
 from bus.pulsar.publisher import Publishers
 from bus.pulsar.subscribing import ensure_subscription, unsubscribe
 from core.errors import BlobMissing
@@ -44,7 +46,10 @@ class Blobs:
         return reference
 
     async def get(self, reference: str) -> bytes:
-        return await patiently(lambda: in_thread(lambda: self._read(reference), f"reading {reference}"))
+        doing = f"reading {reference}"
+        return await patiently(
+            lambda: in_thread(lambda: self._read(reference), doing), doing, seconds=QUESTION_SECONDS
+        )
 
     async def drop(self, reference: str) -> None:
         """Without a subscription the broker deletes the topic, but only within a minute or so: a last message

@@ -7,9 +7,8 @@ import atexit
 import contextlib
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from pulsar import PulsarException
@@ -18,10 +17,6 @@ from bus.pulsar.errors import from_exception
 from core.errors import BusClosed, BusUnavailable
 
 _log = logging.getLogger(__name__)
-
-# A question is asked again for so long, with pauses. Longer than a reader waits for what the broker says is there.
-PATIENCE_SECONDS = 15.0
-PAUSE_SECONDS = 0.3
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,21 +28,6 @@ async def in_thread(call: Callable[[], Result], doing: str) -> Result:
         return await asyncio.to_thread(call)
     except PulsarException as error:
         raise from_exception(error, doing) from error
-
-
-async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
-    """Asks again, for a while, where the answer is `BusUnavailable`: for questions, which change nothing.
-
-    A topic that is moved to another broker, or loaded anew, drops its readers in the midst of what they ask.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return await ask()
-        except BusUnavailable:
-            if time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def close_in_thread(close: Callable[[], None], doing: str) -> None:

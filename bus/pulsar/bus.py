@@ -11,14 +11,15 @@ from typing import Self
 
 import pulsar
 
+from bus.patience import patiently
 from bus.port import Backlog, Outgoing
 from bus.pulsar import subscribing
 from bus.pulsar.admin import Admin
 from bus.pulsar.attachment import Attachment
 from bus.pulsar.blobs import Blobs
-from bus.pulsar.bridge import close_in_thread, in_thread, patiently
+from bus.pulsar.bridge import close_in_thread, in_thread
 from bus.pulsar.channels import OPEN_CHANNELS, PENDING_FRAMES, PulsarListening, channel_topic
-from bus.pulsar.client import close_client, derive_admin_url, open_client
+from bus.pulsar.client import QUESTION_SECONDS, close_client, derive_admin_url, open_client
 from bus.pulsar.journal import Journal
 from bus.pulsar.publisher import Publishers, PulsarPublisher
 from bus.pulsar.searching import find
@@ -102,7 +103,11 @@ class PulsarBus:
 
     async def published(self, topic: str, since: float, keys: Collection[str]) -> set[str]:
         self._require_open()
-        return await patiently(lambda: find(self._client, self._admin, topic, since, keys))
+        return await patiently(
+            lambda: find(self._client, self._admin, topic, since, keys),
+            f"looking for messages in {topic}",
+            seconds=QUESTION_SECONDS,
+        )
 
     async def backlog(self, topic: str, subscription: str) -> Backlog:
         self._require_open()

@@ -15,6 +15,9 @@ _LOG = pulsar.FileLogger(pulsar.LoggerLevel.Warn, "/dev/stderr")
 
 # How long a call (lookup, subscribe, make a producer) is retried while the broker does not answer.
 OPERATION_SECONDS = 10
+# For how long a question is asked again, which changes nothing: a topic that is moved to another broker, or loaded
+# anew, drops its readers in the midst of what they ask.
+QUESTION_SECONDS = 15.0
 
 
 def open_client(url: str, token: str) -> pulsar.Client:
