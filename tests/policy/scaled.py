@@ -191,6 +191,8 @@ def loads(rng: random.Random) -> Iterator[Load]:
     yield Load("constant, 5 a second", _calls(within(poisson(5.0, rng), 3600.0), rng), 3600.0)
     heaps = [Arrival(at + index / 500) for at in (600.0, 1500.0, 2400.0) for index in range(500)]
     yield Load("500 within a second, three times", _calls(heaps, rng), 3600.0)
+    wave = (Arrival(600.0 + arrival.at) for arrival in within(poisson(20.0, rng), 120.0))
+    yield Load("20 a second for two minutes", _calls(wave, rng), 1800.0)
     yield Load("1, 10, 3 a second", _calls(steps(rng, (1.0, 10.0, 3.0), 900.0), rng), 2700.0)
     yield Load("one each 10 minutes", [(600.0 * n, CALL_SECONDS) for n in range(1, 12)], 7200.0)
     yield Load("one of 50 ms each 20 s", [(20.0 * n + 0.3, 0.05) for n in range(180)], 3600.0)

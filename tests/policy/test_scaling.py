@@ -259,6 +259,13 @@ def test_a_burst_is_served_by_as_many_as_it_needs() -> None:
     assert ours.wait(0.5) < naive.wait(0.5) / 2
 
 
+def test_a_wave_is_met_while_it_rises() -> None:
+    ours, naive = play(named("20 a second"))
+    assert ours.wait(0.99) < START_SECONDS + 2.0
+    assert ours.wait(0.99) < naive.wait(0.99) / 2
+    assert ours.replica_seconds < naive.replica_seconds
+
+
 def test_a_step_up_is_followed_and_a_step_down_given_back() -> None:
     ours, naive = play(named("1, 10, 3"))
     assert ours.wait(0.99) < naive.wait(0.99)

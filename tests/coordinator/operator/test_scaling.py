@@ -179,7 +179,7 @@ async def test_workers_come_with_the_work_and_go_with_it(
     fleet = Processes(address, tmp_path, member(model, down_seconds=3.0, idle_seconds=4.0))
     try:
         async with scaled(address, fleet):
-            await until(lambda: fleet.backlogs == [0], "it has looked, and nothing is there")
+            await until(lambda: 0 in fleet.backlogs, "it has looked, and nothing is there")
             await publish(bus, model, 1)
             await until(lambda: fleet.replicas() == 1, "the first message starts one")
             await publish(bus, model, 40, seconds=0.5)
@@ -193,13 +193,13 @@ async def test_workers_come_with_the_work_and_go_with_it(
     assert fleet.most == 3
     assert fleet.whys[0] == "1 requests wait and 0 run"
     assert "no work for 4 s" in fleet.whys
-    assert fleet.backlogs[:2] == [0, 1]
+    assert 1 in fleet.backlogs
 
 
 async def test_requests_are_kept_for_workers_that_are_yet_to_come(address: Address, bus: Bus, model: str) -> None:
     fleet = Recorded(member(model))
     async with scaled(address, fleet):
-        await until(lambda: fleet.backlogs == [0], "it has looked")
+        await until(lambda: 0 in fleet.backlogs, "it has looked")
         await publish(bus, model, 5)
         assert (await bus.backlog(model_topic(model), model_subscription(model))).ready == 5
         await until(lambda: fleet.replicas() == 3, "what was published waits for workers")
@@ -233,7 +233,7 @@ async def test_nodes_whose_turn_has_not_come_are_work(address: Address, bus: Bus
     fleet = Recorded(member(model))
     told = FrontendInformation(sender=uuid.uuid4().hex, seconds=0.1, ready={model: 6})
     async with scaled(address, fleet):
-        await until(lambda: fleet.backlogs == [0], "it has looked")
+        await until(lambda: 0 in fleet.backlogs, "it has looked")
         async with repeated(bus, SCALING_CHANNEL, messages.encode(told)):
             await until(lambda: fleet.replicas() == 3, "they are counted")
             await until(lambda: 6 in fleet.backlogs, "and told")
@@ -295,7 +295,7 @@ async def test_before_some_go_it_is_said_which_are_busy(address: Address, bus: B
     listening = await bus.listen(WORKERS_CHANNEL, hear)
     fleet = Recorded(member(model, replicas=3, down_seconds=3.0, idle_seconds=60.0))
     async with scaled(address, fleet):
-        await until(lambda: fleet.backlogs == [0], "it has looked, and called the roll before")
+        await until(lambda: 0 in fleet.backlogs, "it has looked, and called the roll before")
         held["a-deployment-x-1"] = 2
         await until(lambda: fleet.replicas() == 1, "two are too many")
     await listening.close()
@@ -355,7 +355,7 @@ async def test_while_the_broker_is_away_nothing_is_scaled_and_that_is_said(
         return await connect(bus_url=empty_database)
 
     async with scaled({}, fleet, broker=broker):
-        await until(lambda: fleet.backlogs == [None], "it is said")
+        await until(lambda: None in fleet.backlogs, "it is said")
         assert fleet.replicas() == 2
         await until(lambda: fleet.replicas() == 0, "then it is there")
     assert "AIModels stay as they are until the broker is there: nobody listens" in caplog.text
@@ -402,5 +402,5 @@ async def test_those_that_others_scale_are_told_their_backlog_alone(
     await embedded_bus.ensure_subscription(model_topic(model), model_subscription(model))
     await publish(embedded_bus, model, 7)
     async with scaled({"bus_url": empty_database}, fleet):
-        await until(lambda: fleet.backlogs == [7], "it is told")
+        await until(lambda: 7 in fleet.backlogs, "it is told")
     assert fleet.whys == []
