@@ -263,6 +263,20 @@ async def test_a_refused_key_is_not_the_clients_fault_and_is_not_shown(provider:
     await backend.close()
 
 
+async def test_a_check_does_not_wait_for_a_slot(provider: Provider) -> None:
+    provider.hold(0)
+    backend = make_remote(provider.url, slots=1)
+    await backend.start()
+    calling = asyncio.create_task(backend.call(make_call(), None))
+    await provider.call()
+    async with asyncio.timeout(10):
+        await backend.check()
+    assert not calling.done()
+    provider.release()
+    await calling
+    await backend.close()
+
+
 async def test_a_used_up_quota_is_for_another_node(provider: Provider, remote: RemoteBackend) -> None:
     provider.script(scripts.NO_QUOTA)
     failed = await failure(remote, make_call())

@@ -85,7 +85,8 @@ class RemoteBackend:
         """Opens the pool of connections; nothing is sent."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self.slots, keepalive_timeout=KEEP_ALIVE_SECONDS),
+                # Calls are bounded by the slots, and a check must not wait for one of them.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
 
