@@ -10,7 +10,7 @@ RUN /opt/agentos/bin/pip install --no-cache-dir --quiet --no-deps .
 FROM python:3.11-slim
 # llama.cpp's threads.
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
-RUN groupadd --gid 10001 agentos && useradd --create-home --uid 10001 --gid 10001 agentos
+RUN useradd --create-home --uid 10001 --user-group agentos
 COPY --from=build /opt/agentos /opt/agentos
 COPY WorkerNode.py /app/
 ENV PATH=/opt/agentos/bin:$PATH

@@ -24,8 +24,8 @@ if [ -z "${PULSAR_URL:-}" ]; then
 fi
 need etcd etcd-server "the Kubernetes API server keeps its objects in it" etcd
 need openssl openssl "makes the Kubernetes API server's key"
-if ! ls "${XDG_CACHE_HOME:-$HOME/.cache}"/agentos/kube-{apiserver,controller-manager,scheduler}-* >/dev/null 2>&1; then
-    need go golang-go "builds Kubernetes' API server, controllers and scheduler, 1.24 or newer" go
+if ! ls "${XDG_CACHE_HOME:-$HOME/.cache}"/agentos/{kube-{apiserver,controller-manager,scheduler},kubectl,keda,crane}-* >/dev/null 2>&1; then
+    need go golang-go "builds Kubernetes' own programs, 1.24 or newer" go
 fi
 need npm npm "fetches the schema of AsyncAPI" node
 need jo jo "ai.sh writes its request with it"

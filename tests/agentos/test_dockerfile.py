@@ -138,7 +138,7 @@ def test_it_has_two_stages_no_root_and_no_compiler() -> None:
     steps = instructions()
     last = steps[[step[0] for step in steps].index("FROM", 1) :]
     assert [step[0] for step in steps].count("FROM") == 2
-    assert ("USER", "agentos") in last
+    assert ("USER", "10001:10001") in last
     assert [arguments for name, arguments in last if name == "RUN" and "pip" in arguments] == []
     assert not re.search(r"gcc|build-essential|g\+\+", (ROOT / "Dockerfile").read_text())
 
