@@ -39,7 +39,6 @@ class Objects:
         uid = body["metadata"]["uid"]
         if uid in self._known and version(body) < version(self._known[uid]):
             return False
-        self._suspects.pop(uid, None)
         self._streamed.pop(uid, None)
         self._deleted[uid] = version(body)
         if len(self._deleted) > MOST_DELETED:

@@ -17,7 +17,7 @@ from coordinator.operator.known import Known
 from coordinator.operator.kube import Kube
 from coordinator.operator.names import broker_login_name, scaled_object_name, selector
 from coordinator.operator.podtrouble import trouble_of
-from coordinator.operator.record import Record, digest_of, handed_over, owns_replicas
+from coordinator.operator.record import Record, handed_over, owns_replicas
 from coordinator.operator.rollout import deployed
 from coordinator.operator.status import patch_of
 from coordinator.operator.texts import one_line
@@ -82,7 +82,7 @@ class Reconciler:
         for child in record.due(children(model, self._known.site, replicas)):
             before = record.deployment  # a watch may be faster than the answer
             applied = await self._apply_one(child)
-            record.applied[child["kind"]] = digest_of(child)
+            record.note_applied(child)
             if child["kind"] == "Deployment":
                 self._applied_deployment(key, record, before, applied)
 
@@ -136,7 +136,7 @@ class Reconciler:
 
     def _say_change(self, key: Key, record: Record, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         failed, fails = before.get("state") == "Failed", after["state"] == "Failed"
-        if fails and not (failed and before.get("message") == after["message"]):
+        if fails and not (failed and _reason(before) == _reason(after)):
             self._say(key, record, "Failed", after["message"])
         elif failed and not fails:
             self._say(key, record, "Recovered", after["message"])
@@ -149,6 +149,12 @@ class Reconciler:
         failed = FAILED_SECONDS if record.news.failure is not None else None
         pods = record.pods_in(now())
         return min((each for each in (failed, pods) if each is not None), default=None)
+
+
+def _reason(status: Mapping[str, Any]) -> str:
+    """Why it has failed: what follows may change from Pod to Pod."""
+    reason, _, _ = str(status.get("message", "")).partition(":")
+    return reason
 
 
 def _passes(error: ClusterError) -> bool:

@@ -98,8 +98,12 @@ class Record:
         return [
             child
             for child in children
-            if self.applied.get(child["kind"]) != digest_of(child) or (touched and child["kind"] == "Deployment")
+            if self.applied.get(child["kind"]) != _digest(child) or (touched and child["kind"] == "Deployment")
         ]
+
+    def note_applied(self, child: Object) -> None:
+        """It was applied as it is here."""
+        self.applied[child["kind"]] = _digest(child)
 
     def is_settled(self, keda: bool) -> bool:
         """Whether the Deployment is as wanted."""
@@ -152,11 +156,6 @@ def record_of(body: Object, before: Record | None) -> Record:
     return before
 
 
-def digest_of(child: Object) -> bytes:
-    """Of what is applied. Never leaves this process."""
-    return hashlib.sha256(msgspec.json.encode(child, order="deterministic")).digest()
-
-
 def owns_replicas(deployment: Object | None) -> bool:
     """Whether the replicas of a Deployment would be reset if they were left out of what is applied."""
     entries = (deployment or {}).get("metadata", {}).get("managedFields") or []
@@ -176,3 +175,8 @@ def handed_over(deployment: Object) -> Object:
     meta = {name: deployment["metadata"][name] for name in ("name", "namespace")}
     spec = {"replicas": deployed(deployment).replicas}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+def _digest(child: Object) -> bytes:
+    """Never leaves this process."""
+    return hashlib.sha256(msgspec.json.encode(child, order="deterministic")).digest()
