@@ -64,7 +64,8 @@ class Delivery(msgspec.Struct, frozen=True):
 class Backlog:
     """How many messages of a subscription wait: for a consumer now, for their time, for an ack.
 
-    Pulsar learns that a message is delayed when it reads it for a consumer; until then it counts as ready.
+    Pulsar learns that a message is delayed when it reads it for a consumer; until then it counts as ready. A batch
+    counts as one message there until a consumer has had one.
     """
 
     ready: int

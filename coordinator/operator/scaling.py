@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from bus.port import Bus
 from coordinator.operator import scaling_metrics as metrics
@@ -51,31 +51,37 @@ class Scaler:
         self._rules: dict[Key, Rule] = {}
         self._by_model: dict[str, list[Scaled]] = {}
         self._keys: set[Key] = set()
+        # By model: when it was looked at last, and since when its looks fail.
         self._looked_at: dict[str, float] = {}
-        self._failing_since: float | None = None
+        self._failing: dict[str, float] = {}
 
     async def run(self, beat: Beat) -> None:
         """Until cancelled."""
         pause = FIRST_PAUSE_SECONDS
-        while True:
-            beat.beat()
-            began = now()
-            try:
-                await self._connected(beat)
-            except* BusError as group:
-                self._away(flatten(group)[0])
-            pause = FIRST_PAUSE_SECONDS if now() - began > LOST_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                beat.beat()
+                began = now()
+                try:
+                    await self._connected(beat)
+                except* BusError as group:
+                    self._away(flatten(group)[0])
+                lasted = now() - began > LOST_SECONDS
+                pause = FIRST_PAUSE_SECONDS if lasted else min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+        finally:
+            self._keep([])
 
     async def _connected(self, beat: Beat) -> None:
         """Until the connection is lost, which it raises."""
         bus = await self._connect()
+        beat.beat()
         try:
             load = Load(bus)
             async with load.listening(), asyncio.TaskGroup() as group:
                 log.info("connected to the broker: AIModels are scaled")
                 metrics.CONNECTED.set(1)
-                self._failing_since = None
+                self._failing = {}
                 await self._work(load, group, beat)
         finally:
             metrics.CONNECTED.set(0)
@@ -83,7 +89,7 @@ class Scaler:
             await bus.close()
 
     async def _work(self, load: Load, group: asyncio.TaskGroup, beat: Beat) -> None:
-        while self._failing_since is None or now() - self._failing_since < LOST_SECONDS:
+        while not self._lost():
             beat.beat()
             self._follow()
             for model in self._turns.take(now()):
@@ -91,13 +97,27 @@ class Scaler:
             await asyncio.sleep(TICK_SECONDS)
         raise BusUnavailable(f"no backlog could be seen for {LOST_SECONDS:g} s")
 
+    def _lost(self) -> bool:
+        """Whether every look has failed for long."""
+        failing = self._failing
+        return (
+            bool(failing) and failing.keys() >= self._by_model.keys() and max(failing.values()) < now() - LOST_SECONDS
+        )
+
     def _follow(self) -> None:
         """Those that there are, and no others."""
         models = self._fleet.models()
         self._by_model = {}
         for each in models:
             self._by_model.setdefault(each.model, []).append(each)
+        for times in (self._failing, self._looked_at):
+            for model in times.keys() - self._by_model.keys():
+                del times[model]
         self._turns.follow({model: _period(members) for model, members in self._by_model.items()}, now())
+        self._keep(models)
+
+    def _keep(self, models: Sequence[Scaled]) -> None:
+        """Forgets what is none of these."""
         for key in self._rules.keys() - {each.key for each in models if each.scaling is not None}:
             del self._rules[key]
             metrics.forget(key)
@@ -117,9 +137,8 @@ class Scaler:
     async def _look(self, load: Load, model: str) -> None:
         look = await load.look(model)
         metrics.LOOKS.labels("seen").inc()
-        if self._failing_since is not None:
-            log.info("backlogs are known again")
-            self._failing_since = None
+        if self._failing.pop(model, None) is not None and not self._failing:
+            log.info("all backlogs are known again")
         self._looked_at[model] = look.at
         members = self._by_model.get(model, [])
         if members:
@@ -161,10 +180,10 @@ class Scaler:
 
     def _missed(self, model: str, error: BusError) -> None:
         metrics.LOOKS.labels("failed").inc()
-        if self._failing_since is None:
+        if not self._failing:
             log.warning("a backlog is not known now, and not scaled by: %s", error)
-            self._failing_since = now()
-        if now() - self._looked_at.get(model, self._failing_since) > UNKNOWN_SECONDS:
+        since = self._failing.setdefault(model, now())
+        if now() - self._looked_at.get(model, since) > UNKNOWN_SECONDS:
             self._tell(self._by_model.get(model, []), None)
 
     def _away(self, error: AgentOSError) -> None:

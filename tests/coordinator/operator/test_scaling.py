@@ -393,6 +393,12 @@ async def test_what_is_gone_leaves_the_metrics_and_is_not_looked_at(
         del fleet.members[other]
         await until(lambda: REGISTRY.get_sample_value("agentos_operator_backlog", labels) is None, "gone")
         assert REGISTRY.get_sample_value("agentos_operator_replicas_wanted", labels) is None
+        left = {"namespace": "team", "aimodel": "a"}
+        await until(
+            lambda: REGISTRY.get_sample_value("agentos_operator_backlog", left) == 0, "the other one is there"
+        )
+    assert REGISTRY.get_sample_value("agentos_operator_backlog", left) is None
+    assert REGISTRY.get_sample_value("agentos_operator_replicas_wanted", left) is None
 
 
 async def test_those_that_others_scale_are_told_their_backlog_alone(
