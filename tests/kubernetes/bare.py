@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from tests.fixtures.control_plane import controlled
 from tests.fixtures.kubernetes import Cluster, kubeconfig, started_cluster
 from tests.kubernetes.kubectl import DEPLOY, Kubectl, program
+
+BY_DIGEST = {"model.youxam.com/images": "by-digest"}
+DIGEST = f"registry.example.com/agentos@sha256:{'0' * 64}"
 
 
 class Bare:
@@ -39,10 +43,26 @@ class Bare:
         return self.kubectl.of(file)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare() -> Iterator[Bare]:
     with started_cluster() as cluster, controlled(cluster):
         kubectl = Kubectl(cluster.kubeconfig(), program())
         said, _ = kubectl.run("apply", "-k", str(DEPLOY))
         kubectl.run("apply", "-f", str(DEPLOY / "overlays" / "production" / "by-digest.yaml"))
         yield Bare(cluster, kubectl, said)
+
+
+@pytest.fixture
+def team(bare: Bare) -> Iterator[str]:
+    """A namespace of the test's own that asks for images by digest."""
+    name = "t" + uuid.uuid4().hex[:12]
+    path = "/api/v1/namespaces"
+    bare.cluster.ask("POST", path, {"metadata": {"name": name, "labels": BY_DIGEST}})
+    yield name
+    bare.cluster.ask("DELETE", f"{path}/{name}")
+
+
+@pytest.fixture
+async def as_operator(bare: Bare, tmp_path: Path) -> Kubectl:
+    """kubectl as the operator."""
+    return await bare.become("agentos-operator", "agentos", tmp_path)
