@@ -95,7 +95,7 @@ class Provider:
         self._script: deque[Step] = deque()
         self._withheld: Any = None
         self._unheld = math.inf
-        self._released = asyncio.Event()
+        self._held: deque[asyncio.Event] = deque()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -111,10 +111,13 @@ class Provider:
         """So many more requests are answered; the others wait for `release`."""
         self._unheld = after
 
-    def release(self) -> None:
-        """All that wait are answered, and all that come."""
-        self._unheld = math.inf
-        self._released.set()
+    def release(self, count: int | None = None) -> None:
+        """All that wait are answered, and all that come; or so many of those that wait, the oldest first."""
+        if count is None:
+            self._unheld = math.inf
+            count = len(self._held)
+        for _ in range(count):
+            self._held.popleft().set()
 
     async def call(self, number: int = 0) -> Seen:
         """Waits for the request of that number, counted from 0."""
@@ -213,7 +216,8 @@ class Provider:
             await asyncio.Event().wait()
         self._unheld -= 1
         if self._unheld < 0:
-            await self._released.wait()
+            self._held.append(released := asyncio.Event())
+            await released.wait()
         step = self._script.popleft() if self._script else self._usual()
         if self._refuses_key(request):
             return refusal(401, "invalid_api_key", f"Incorrect API key provided: {seen.key}.", {})

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import openai
@@ -81,6 +81,10 @@ class Home(Space):
         """Those of the AIModel that are not being deleted."""
         label = ("model.youxam.com/aimodel", name)
         return [each for each in self.pods() if label in each["metadata"]["labels"].items()]
+
+    async def ended(self, pods: Iterable[str]) -> None:
+        """Waits until none of these is left, not even ending."""
+        await self.until(lambda: not any(self.find("pods", name) for name in pods), "the Pods have ended")
 
     async def until(self, look: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
         """Waits for what the API server tells; returns what `look` gave. The test's loop goes on meanwhile."""

@@ -35,8 +35,8 @@ async def test_a_change_rolls_out_while_requests_flow(
             await asyncio.sleep(0.05)  # a list tells nobody
     await home.apply("gpt", provider, replicas=2, maxProcessNum=3)
     await home.state("gpt", "Running")
-    await home.until(lambda: gone(home, before), "the old Pods have ended")
-    assert len(await home.scaled("gpt", 2)) == 2
+    await home.ended(before)
+    await home.scaled("gpt", 2)
     answers = await asker.stop()
     assert set(answers) == {ANSWER}
     assert len(provider.calls) == len(answers)
@@ -53,18 +53,13 @@ async def test_deletion_drains_and_what_waits_is_there_for_the_next(home: Home, 
         await home.kubectl("delete", "aimodel", "gpt")
         await home.until(lambda: not home.pods(), "the Pod is told to end")
         provider.release()
-        await home.until(lambda: gone(home, pods), "the Pod has ended")
+        await home.ended(pods)
         assert (len(provider.calls), await completed(task)) == (2, 2)
         await home.apply("gpt", provider, maxProcessNum=2)
         async with asyncio.timeout(60):
             told = await task.ended()
     assert told["status"] == "completed"
     assert len(provider.calls) == NODES
-
-
-def gone(home: Home, pods: list[str]) -> bool:
-    """Whether none of these is left, not even ending."""
-    return not any(home.find("pods", name) for name in pods)
 
 
 async def completed(task: Task) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.double.server import Provider
 from tests.e2e.asking import ANSWER, ask
+from tests.fixtures.fleet import until
 from tests.kubernetes.operators import Home
 from workload.client import Client
 
@@ -21,7 +22,7 @@ pytestmark = [
 ]
 
 MOST = 3
-BURST = 6
+BURST = 2 * MOST
 
 
 async def test_from_zero_to_many_and_back_and_who_is_busy_stays(
@@ -31,11 +32,16 @@ async def test_from_zero_to_many_and_back_and_who_is_busy_stays(
     await home.apply("gpt", provider, maxProcessNum=1, scaling=scaling)
     await home.state("gpt", "Idle")
     assert not home.pods_of("gpt")
-    provider.delay = 4
-    provider.hold(BURST - 1)
+    await known(client, home.model)
+    provider.hold(0)
     asked = [asyncio.create_task(ask(client, home.model)) for _ in range(BURST)]
     pods = await home.scaled("gpt", MOST)
-    last = await provider.call(BURST - 1)
+    await until(lambda: len(provider.calls) == MOST, "each has one")
+    provider.release(MOST)
+    await until(lambda: len(provider.calls) == BURST, "each has another one")
+    provider.release(BURST - MOST - 1)
+    await until(lambda: sum(each.done() for each in asked) == BURST - 1, "one is left")
+    [last] = [call for call in provider.calls if not call.answered.is_set()]
     busy = home.installation.caller(last.peer)
     assert busy in pods
     assert await home.scaled("gpt", 1) == [busy]
@@ -45,6 +51,15 @@ async def test_from_zero_to_many_and_back_and_who_is_busy_stays(
     await home.until(lambda: not home.pods(), "its Pods end")
     assert await ask(client, home.model) == ANSWER
     assert len(provider.calls) == BURST + 1
+
+
+async def known(client: openai.AsyncOpenAI, model: str) -> None:
+    """Waits until the gateway lists the model, which no worker has served yet."""
+
+    async def listed() -> bool:
+        return model in [each.id async for each in client.models.list()]
+
+    await until(listed, f"the gateway knows {model}")
 
 
 async def test_while_the_planner_orders_it_decides(home: Home, provider: Provider) -> None:
