@@ -16,6 +16,7 @@ from bench import streams as streams_bench
 from bench import worker as worker_bench
 from bench.graphcommands import app as graphs
 from bench.options import Bus, Json, One, OneBus, Which, numbers
+from bench.report import RESULTS
 from bench.slocommands import app as pipelines
 from core.errors import AgentOSError
 
@@ -114,6 +115,19 @@ def limits(
 ) -> None:
     """What part of a provider's limits is used under twice the load, and how many calls it refuses."""
     limits_bench.run(bus.buses(), workers=numbers(workers, "--workers"), seconds=seconds, file=file)
+
+
+@app.command()
+def operator(
+    *,
+    aimodels: Annotated[str, typer.Option(help="How many at once, separated by commas.")] = "50,100,200,500",
+    plots: Annotated[Path, typer.Option(metavar="DIR", help="The curve is drawn there.")] = RESULTS,
+    file: Json = None,
+) -> None:
+    """AIModels made at once until all are as they are to be, and a restart, beside a client that only writes."""
+    from bench import operator as operator_bench  # of the tests' own Kubernetes: needs what tests need
+
+    operator_bench.run(numbers(aimodels, "--aimodels"), plots=plots, file=file)
 
 
 def main() -> None:
