@@ -76,7 +76,7 @@ class Driven:
             slots=model.slots,
             replicas=there.replicas if replicas is None else replicas,
             ready=there.ready,
-            failed=record.failure(time.time()) is not None,
+            failed=record.fails(time.time()),
         )
 
 

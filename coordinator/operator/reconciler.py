@@ -96,7 +96,7 @@ class Reconciler:
 
     def _applied_deployment(self, key: Key, record: Record, before: Object | None, applied: Object) -> None:
         after = deployed(applied).replicas
-        record.generation = applied["metadata"]["generation"]
+        record.rolled_out(applied["metadata"]["generation"])
         self._known.wrote_deployment(applied)
         if before is None:
             self._say(key, record, "Created", f"Deployment {applied['metadata']['name']}, replicas: {after}")

@@ -76,6 +76,17 @@ class Record:
             self.news = self.news._replace(failure=None)
         return self.news.failure
 
+    def fails(self, now: float) -> bool:
+        """Whether its state is Failed. `now`: Unix time in seconds."""
+        troubled = self.trouble is not None and self.trouble.fails
+        return bool(self.refused) or troubled or self.failure(now) is not None
+
+    def rolled_out(self, generation: int) -> None:
+        """Its Deployment was applied, and has this generation: what was wrong with its Pods may be over."""
+        if generation != self.generation:
+            self.generation, self.trouble = generation, None
+            self.pods_at, self.pods_pause = None, PODS_SECONDS
+
     def replicas(self, keda: bool) -> int | None:
         """How many replicas the Deployment is given; None: KEDA says how many."""
         assert self.model is not None

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 from coordinator.operator import metrics
 from coordinator.operator.health import Contact, Sync
 from coordinator.operator.keda import GROUP as KEDA
-from coordinator.operator.kinds import LOOKED_AT
+from coordinator.operator.kinds import LOOKED_AT, Kind, Selectors
 from coordinator.operator.known import Known
-from coordinator.operator.kube import Kube
+from coordinator.operator.kube import Kube, Listed
 from core.cluster import ClusterError
 from core.liveness import Beat
 from core.loopwatch import now
@@ -39,6 +39,7 @@ class Resync:
         self._sync = sync
         self._contact = contact
         self._count = 0
+        self._told = ""
 
     async def first(self, beat: Beat) -> None:
         """Returns when everything was listed once."""
@@ -62,10 +63,13 @@ class Resync:
             await self._once()
         except ClusterError as error:
             self._sync.failed(str(error))
-            log.warning("not everything could be listed: %s", error)
+            if str(error) != self._told:
+                log.warning("AIModels are looked after as far as they are known: %s", error)
+            self._told = str(error)
             return False
         finally:
             self._contact.beat(beat)
+        self._told = ""
         self._sync.done()
         metrics.SYNCED.set_to_current_time()
         return True
@@ -74,12 +78,19 @@ class Resync:
         self._known.set_keda(await self._kube.serves(KEDA))
         for kind, selectors in LOOKED_AT.items():
             for namespace in self._namespaces:
-                listed = await self._kube.list(kind, namespace, **selectors._asdict())
+                listed = await self._list(kind, namespace, selectors)
                 self._known.listed(kind, listed.items, listed.version, namespace, now())
         self._count += 1
         if self._count % APPLY_EVERY == 0:
             self._known.apply_again(lambda: random.uniform(0.0, self._every))
         metrics.show_states(str(record.status.get("state", "")) for _, record in self._known)
+
+    async def _list(self, kind: Kind, namespace: str, selectors: Selectors) -> Listed:
+        try:
+            return await self._kube.list(kind, namespace, **selectors._asdict())
+        except ClusterError as error:
+            text = f"{kind.plural} cannot be listed: {error}"
+            raise ClusterError(text, again=error.again, status=error.status) from error
 
     def _look_for_missed(self, renew: Callable[[], None]) -> None:
         missed = self._known.missed(now() - ALLOWED_SECONDS)

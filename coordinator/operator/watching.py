@@ -22,6 +22,7 @@ from coordinator.operator import metrics
 from coordinator.operator.kinds import LOOKED_AT, Kind
 from coordinator.operator.kube import Object, found
 from core.errors import PartError
+from core.loopwatch import now
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,10 @@ SERVER_SECONDS = 45
 # A stream that is silent, whatever has become of it, is given up after so long.
 CLIENT_SECONDS = 60.0
 CALL_SECONDS = 15.0
-PAUSE_SECONDS = 2.0
+# What ends at once again and again, such as for want of rights, is begun ever less often.
+PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0
 ENDING_SECONDS = 8.0
 
 # Of a kind; the object; whether it is deleted.
@@ -51,19 +55,26 @@ class Watches:
 
     async def run(self) -> None:
         """Until cancelled. Raises `PartError` where kopf does not end."""
+        pause = PAUSE_SECONDS
         while True:
-            self._again.clear()
-            run = _Run(self._take, self._namespaces)
-            again = asyncio.ensure_future(self._again.wait())
-            try:
-                await asyncio.wait((run.ended, again), return_when=asyncio.FIRST_COMPLETED)
-                why = run.ended.result() if run.ended.done() else "they were silent"
-            finally:
-                again.cancel()
-                await run.end()
+            began = now()
+            why = await self._once()
+            pause = PAUSE_SECONDS if now() - began > STEADY_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
             metrics.WATCHES_ENDED.inc()
-            log.warning("the watches begin again: %s", why)
-            await asyncio.sleep(PAUSE_SECONDS)
+            log.warning("the watches begin again in %g s: %s", pause, why)
+            await asyncio.sleep(pause)
+
+    async def _once(self) -> str:
+        """One run; why it has ended."""
+        self._again.clear()
+        run = _Run(self._take, self._namespaces)
+        again = asyncio.ensure_future(self._again.wait())
+        try:
+            await asyncio.wait((run.ended, again), return_when=asyncio.FIRST_COMPLETED)
+            return run.ended.result() if run.ended.done() else "they were silent"
+        finally:
+            again.cancel()
+            await run.end()
 
 
 class _Run:
