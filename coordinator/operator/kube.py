@@ -67,9 +67,12 @@ def _anyone() -> None:
 class Kube:
     """The API server. `may_write`: raises a `ClusterError` where this process must not write now."""
 
-    def __init__(self, connection: Any, contact: Contact, may_write: Callable[[], None] = _anyone) -> None:
+    def __init__(
+        self, connection: Any, contact: Contact, account: Path, may_write: Callable[[], None] = _anyone
+    ) -> None:
         self._connection = connection
         self._contact = contact
+        self._account = account
         self._may_write = may_write
 
     @classmethod
@@ -77,11 +80,11 @@ class Kube:
     async def connect(cls, contact: Contact, account: Path = SERVICE_ACCOUNT) -> AsyncIterator[Self]:
         """Raises `ClusterError` where no cluster is known. Nothing is asked yet."""
         async with client.ApiClient(await found(account)) as connection:
-            yield cls(connection, contact)
+            yield cls(connection, contact, account)
 
     def guarded(self, may_write: Callable[[], None]) -> Kube:
         """The same connections; `may_write` is asked before each write."""
-        return Kube(self._connection, self._contact, may_write)
+        return Kube(self._connection, self._contact, self._account, may_write)
 
     async def ask(
         self,
@@ -115,6 +118,8 @@ class Kube:
             self._contact.answered()
         else:
             self._contact.silent()
+        if answer.status == 401:  # the next one is asked with what is there by then
+            self._connection.configuration = await found(self._account)
         if answer.status >= 400:
             raise refused(answer.status, answer.reason or "", text)
         return _read(text)

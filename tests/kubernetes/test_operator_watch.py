@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.kubernetes import ADMIN, kubeconfig
+from tests.fixtures.kubernetes import ADMIN, Namespace, kubeconfig
 from tests.kubernetes.operator_process import Bench
 from tests.kubernetes.swallowing import swallowing
 from tests.kubernetes.workloads import until
@@ -51,3 +51,35 @@ async def test_what_dead_watches_do_not_bring_the_resync_brings(bench: Bench, tm
         assert operator.ask("/health")[0] == 200
         assert operator.leads()
         await operator.ready()
+
+
+async def test_credentials_are_read_anew_when_they_are_taken_no_more(
+    bench: Bench, namespace: Namespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "of-account"
+    accounts = bench.path("serviceaccounts", "worker")
+    rule = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+    namespace.grant(rule)
+
+    def log_in() -> None:
+        request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
+        token = bench.cluster.ask("POST", f"{accounts}/token", request)["status"]["token"]
+        file.write_text(kubeconfig(bench.cluster.url, bench.cluster.ca, token))
+
+    log_in()
+    operator = bench.operator(kubeconfig=file)
+    bench.make("gpt")
+    await bench.state("gpt", "Idle")
+    bench.cluster.ask("DELETE", accounts)
+    await until(lambda: "status 401" in operator.ask("/ready")[1], "its token is taken no more")
+    assert operator.ask("/health")[0] == 200
+
+    bench.cluster.ask("POST", bench.path("serviceaccounts"), {"metadata": {"name": "worker"}})
+    log_in()
+    await until(operator.leads, "it leads again")
+    await operator.ready()
+    bench.make("next")
+    await bench.state("next", "Idle")
+    # By a watch: the next resync is a minute away.
+    bench.change("aimodels", "next", lambda found: found["spec"].update(replicas=1))
+    await bench.state("next", "Pending", seconds=30)
