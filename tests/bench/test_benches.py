@@ -50,6 +50,7 @@ def test_fleet_folds_every_request_on_the_embedded_bus_and_tells_what_its_time_i
     assert "fleet on postgres, worker-1" in printed
 
 
+@pytest.mark.long
 @pytest.mark.pulsar
 @pytest.mark.usefixtures("pulsar_home")
 @pytest.mark.timeout(SECONDS + 10)

@@ -33,6 +33,7 @@ def test_every_structure_is_run_beside_plain_requests(file: Path) -> None:
     assert "goal: bag on postgres" in printed
 
 
+@pytest.mark.long
 def test_rows_are_there_before_anything_is_measured(file: Path) -> None:
     options = ["--bus", "postgres", "--rows", "100,2000", "--tasks", "5", "--rounds", "1"]
     printed, written = bench(file, "rows", *options)
@@ -48,6 +49,7 @@ def test_steps_are_timed_idle_and_under_load(file: Path) -> None:
     assert "p99 ms" in printed
 
 
+@pytest.mark.long
 def test_coordinators_share_a_load(file: Path) -> None:
     options = ["--bus", "postgres", "--coordinators", "1,2", "--tasks", "10", "--rounds", "1"]
     printed, written = bench(file, "coordinators", *options)
@@ -55,6 +57,7 @@ def test_coordinators_share_a_load(file: Path) -> None:
     assert "of the first" in printed
 
 
+@pytest.mark.long
 @pytest.mark.kills
 def test_agents_survive_their_coordinators(file: Path) -> None:
     options = ["--bus", "postgres", "--seconds", "2", "--every", "1.5", "--call-seconds", "0.3"]

@@ -16,6 +16,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "results.json"
 
 
+@pytest.mark.long
 def test_both_orders_serve_the_same_tasks(file: Path) -> None:
     options = ["--bus", "postgres", "--seeds", "2", "--tasks", "5", "--call-seconds", "0.05"]
     printed, written = bench(file, "order", *options)

@@ -12,7 +12,10 @@ pytestmark = [pytest.mark.kills, pytest.mark.timeout(400), pytest.mark.xdist_gro
 SECONDS, TASKS = 20.0, 60
 
 
-@pytest.mark.parametrize("bus", ["postgres", pytest.param("pulsar", marks=pytest.mark.pulsar)])
+@pytest.mark.parametrize(
+    "bus",
+    [pytest.param("postgres", marks=pytest.mark.long), pytest.param("pulsar", marks=pytest.mark.pulsar)],
+)
 async def test_every_task_ends_as_it_should_and_the_books_agree(bus: str, request: pytest.FixtureRequest) -> None:
     if bus == "pulsar":
         request.getfixturevalue("pulsar_home")

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.cutting import Cutter
+from tests.e2e.later import pulsar_later
 from tests.fixtures.fleet import Fleet, Site, until
 from workload import sending
 from workload.client import Client
@@ -267,6 +268,7 @@ async def test_events_of_a_stream_that_is_cut_come_once_each(fleet: Fleet, seed:
     assert len(told) == 2 * 21 + 1, budgets
 
 
+@pulsar_later("own_fleet")
 @pytest.mark.kills
 async def test_a_client_goes_on_at_another_gateway(own_fleet: Fleet) -> None:
     first, second = own_fleet.coordinator(), own_fleet.coordinator()
@@ -288,6 +290,7 @@ async def test_a_client_goes_on_at_another_gateway(own_fleet: Fleet) -> None:
     assert len(set(told)) == len(told) == 25
 
 
+@pulsar_later("own_fleet")
 @pytest.mark.kills
 async def test_a_client_waits_for_its_only_gateway_to_come_back(own_fleet: Fleet) -> None:
     gateway, worker = own_fleet.coordinator(), own_fleet.worker()

@@ -26,6 +26,7 @@ from store.migrate import upgrade
 from tests.double.server import Provider
 from tests.e2e.asking import ask_many, codes
 from tests.e2e.conftest import BUSES
+from tests.e2e.later import pulsar_later
 from tests.fixtures.fleet import Counts, Fleet, site_on_postgres, site_on_pulsar, until
 from tests.fixtures.postgres import database_url
 
@@ -60,6 +61,7 @@ async def works(client: openai.AsyncOpenAI, fleet: Fleet) -> bool:
     return not codes(await ask_many(client, fleet, 1))
 
 
+@pytest.mark.long
 @pytest.mark.pulsar
 async def test_every_request_ends_by_name_although_the_broker_is_killed(
     own_pulsar: StandalonePulsar, store_url: str, provider: Provider, tmp_path: Path
@@ -150,6 +152,7 @@ async def fleet_on_own_postgres(
         yield fleet
 
 
+@pulsar_later("fleet_on_own_postgres")
 async def test_every_request_ends_by_name_although_postgres_is_killed(
     fleet_on_own_postgres: Fleet, own_postgres: OwnPostgres, provider: Provider
 ) -> None:

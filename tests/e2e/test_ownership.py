@@ -12,19 +12,13 @@ import aiohttp
 import pytest
 
 from tests.double.server import Provider
+from tests.e2e.later import pulsar_later
 from tests.e2e.tasking import Tasks, node
 from tests.fixtures.fleet import Daemon, Fleet, until
 
 pytestmark = [pytest.mark.kills, pytest.mark.xdist_group("e2e-ownership"), pytest.mark.timeout(180)]
 
 TASKS, LENGTH = 6, 8
-
-# Who owns a task is decided in the store. That an owner's end is survived on either bus is shown by those on both.
-PULSAR_LATER = pytest.mark.parametrize(
-    "own_fleet",
-    ["postgres", pytest.param("pulsar", marks=[pytest.mark.pulsar, pytest.mark.long])],
-    indirect=True,
-)
 
 
 def chain(model: str) -> dict[str, Any]:
@@ -68,7 +62,7 @@ async def test_the_tasks_of_a_killed_owner_go_on_at_another(own_fleet: Fleet, pr
     assert asked(provider) == Counter({f"Say n{i}.": TASKS for i in range(LENGTH)})
 
 
-@PULSAR_LATER
+@pulsar_later("own_fleet")
 async def test_another_region_takes_over_under_a_higher_global_epoch(own_fleet: Fleet, provider: Provider) -> None:
     provider.delay = 0.2
     west, east = own_fleet.coordinator(AGENTOS_REGION="west"), own_fleet.coordinator(AGENTOS_REGION="east")
@@ -81,7 +75,7 @@ async def test_another_region_takes_over_under_a_higher_global_epoch(own_fleet: 
     assert asked(provider) == Counter({f"Say n{i}.": TASKS for i in range(LENGTH)})
 
 
-@PULSAR_LATER
+@pulsar_later("own_fleet")
 async def test_an_owner_that_wakes_up_late_can_change_nothing(own_fleet: Fleet, provider: Provider) -> None:
     provider.delay = 1.0
     first, second = own_fleet.coordinator(), own_fleet.coordinator()
@@ -111,7 +105,7 @@ async def metric(daemon: Daemon, name: str) -> float:
     return sum(map(float, values))
 
 
-@PULSAR_LATER
+@pulsar_later("own_fleet")
 async def test_an_owner_that_leaves_hands_its_tasks_over(own_fleet: Fleet, provider: Provider) -> None:
     provider.delay = 0.4
     first, second = own_fleet.coordinator(), own_fleet.coordinator()

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.kills, pytest.mark.xdist_group("e2e-sigstop")]
 SHORT, LONG = 8.0, 120.0
 KEEP_ALIVE = "5"
 FORMS = [
-    ("postgres", SHORT),
+    pytest.param(("postgres", SHORT), marks=pytest.mark.long),
     pytest.param(("pulsar", SHORT), marks=pytest.mark.pulsar),
     pytest.param(("postgres", LONG), marks=[pytest.mark.long, pytest.mark.timeout(300)]),
     pytest.param(("pulsar", LONG), marks=[pytest.mark.long, pytest.mark.pulsar, pytest.mark.timeout(300)]),
