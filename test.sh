@@ -24,7 +24,7 @@ if [ -z "${PULSAR_URL:-}" ]; then
 fi
 need etcd etcd-server "the Kubernetes API server keeps its objects in it" etcd
 need openssl openssl "makes the Kubernetes API server's key"
-if ! ls "${XDG_CACHE_HOME:-$HOME/.cache}"/agentos/{kube-{apiserver,controller-manager,scheduler},kubectl,keda,crane}-* >/dev/null 2>&1; then
+if ! ls "${XDG_CACHE_HOME:-$HOME/.cache}"/agentos/{kube-{apiserver,controller-manager,scheduler},kubectl,keda}-* >/dev/null 2>&1; then
     need go golang-go "builds Kubernetes' own programs, 1.24 or newer" go
 fi
 need npm npm "fetches the schema of AsyncAPI" node

@@ -21,7 +21,12 @@ from tests.fixtures.missing import missing_part
 from tests.kubernetes.kubectl import DEPLOY, rendered
 
 # The first build takes its time.
-pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kubernetes"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.long,
+    pytest.mark.xdist_group("kubernetes"),
+    pytest.mark.timeout(600),
+]
 
 CRANE = "github.com/google/go-containerregistry/cmd/crane"
 VERSION = "0.20.6"
