@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Mapping
 
 import pytest
 
+from coordinator.operator.health import Contact
+from coordinator.operator.kinds import LEASES
+from coordinator.operator.kube import Kube
+from coordinator.operator.leader import Leader
+from coordinator.operator.lease import Candidacy
+from core.cluster import ClusterError
+from core.liveness import Beat
+from core.loopwatch import now
+from core.run import Stop
 from tests.kubernetes.operator_process import Bench, Operator
 from tests.kubernetes.workloads import until
 
@@ -96,3 +106,40 @@ async def test_who_does_not_reach_the_api_server_leads_no_more_and_then_again(be
     await until(lambda: leader.leads() != follower.leads(), "one leads")
     bench.make("gpt")
     await bench.state("gpt", "Idle")
+
+
+async def test_what_leads_may_write_until_the_lease_is_another_s(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(bench.cluster.kubeconfig()))
+    contact, stop, beat = Contact(now), Stop(), Beat(60.0, now)
+    async with Kube.connect(contact) as kube:
+        leader = Leader(kube, Candidacy("a", 6.0), contact, namespace=bench.namespace, name="lease")
+        guarded = kube.guarded(leader.check)
+        terms: list[str] = []
+
+        async def write(name: str) -> None:
+            await guarded.create(LEASES, bench.namespace, {"metadata": {"name": name}, "spec": {}})
+
+        async def work() -> None:
+            await write(f"term-{len(terms)}")
+            terms.append("began")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                terms.append("ended")
+
+        with pytest.raises(ClusterError, match="another may lead"):
+            await write("before")
+        running = asyncio.create_task(leader.run(work, stop, beat))
+        await until(lambda: terms == ["began"], "it leads")
+        bench.change("leases", "lease", lambda found: found["spec"].update(holderIdentity="b"))
+        await until(lambda: terms == ["began", "ended"], "it leads no more")
+        with pytest.raises(ClusterError, match="another may lead"):
+            await write("after")
+        await until(lambda: len(terms) == 3, "b has not renewed it")
+        stop.signal()
+        await running
+    found = {each["metadata"]["name"]: each for each in bench.cluster.ask("GET", bench.path("leases"))["items"]}
+    assert found.keys() == {"lease", "term-0", "term-2"}
+    assert found["lease"]["spec"]["holderIdentity"] == ""
