@@ -47,7 +47,11 @@ async def operator(settings: OperatorSettings, stop: Stop) -> None:
         kube = await stack.enter_async_context(Kube.connect(contact))
         identity = f"{socket.gethostname()}_{uuid.uuid4()}"
         namespace, lease = settings.home(), settings.lease_name
-        leader = Leader(kube, Candidacy(identity, settings.lease_seconds), contact, namespace=namespace, name=lease)
+        # On connections of its own: what leads may have many requests on their way.
+        electing = await stack.enter_async_context(Kube.connect(contact))
+        leader = Leader(
+            electing, Candidacy(identity, settings.lease_seconds), contact, namespace=namespace, name=lease
+        )
 
         async def ready() -> None:
             leader.check_contact()
