@@ -88,15 +88,13 @@ class Models:
             await asyncio.sleep(REMEMBER_SECONDS)
 
     async def _remember(self) -> None:
-        heard, self._heard = self._heard, {}
+        heard = list(self._heard.items())
         if not heard:
             return
-        try:
-            await self._store.saw_models(list(heard.items()))
-        except StoreUnavailable:
-            self._heard = heard | self._heard
-            raise
+        await self._store.saw_models(heard)
         await self._look()
+        for name, _ in heard:  # until now it was known by this alone
+            self._heard.pop(name, None)
 
     async def _look(self) -> None:
         self._looked_at = time.monotonic()
