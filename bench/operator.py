@@ -23,7 +23,7 @@ from bench.operatorcluster import NAMESPACE, Bare, account, bare, installed
 from bench.processes import Process, cpu_seconds, running
 from bench.stage import HOST, Stage, say, stage
 from coordinator.operator.settings import OperatorSettings
-from coordinator.operator.site import Site
+from coordinator.operator.wanted.site import Site
 from core.errors import PartError
 from tests.fixtures.kubernetes import Cluster
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from bench.stage import say
-from coordinator.operator.aimodel import read
-from coordinator.operator.announcing import Announcement, event
-from coordinator.operator.children import children
-from coordinator.operator.kinds import AIMODELS, APPLIED, EVENTS, Kind
-from coordinator.operator.names import MANAGED
-from coordinator.operator.site import Site
+from coordinator.operator.cluster.announcing import Announcement, event
+from coordinator.operator.cluster.kinds import AIMODELS, APPLIED, EVENTS, Kind
+from coordinator.operator.wanted.aimodel import read
+from coordinator.operator.wanted.children import children
+from coordinator.operator.wanted.names import MANAGED
+from coordinator.operator.wanted.site import Site
 from core.errors import PartError
 from tests.fixtures.control_plane import controlled
 from tests.fixtures.kube_binaries import KUBECTL

@@ -13,7 +13,7 @@
     │   ├── DescriptionRefused      a task's description is wrong at a place (`coordinator.graph.specs`)
     │   ├── WrongPipeline           so is a pipeline's (`policy.slo.pipeline`)
     │   ├── BadReference            a string of it is no reference (`coordinator.graph.references`)
-    │   └── WrongAIModel            an AIModel cannot be worked with (`coordinator.operator.aimodel`)
+    │   └── WrongAIModel            an AIModel cannot be worked with (`coordinator.operator.wanted.aimodel`)
     ├── ReferenceFailed             a reference cannot be filled in (`coordinator.graph.references`)
     ├── Unresolved                  the same, before its place is known (`coordinator.graph.outputs`)
     ├── StoreError

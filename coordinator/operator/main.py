@@ -10,10 +10,10 @@ import uuid
 
 from bus.connect import connect
 from bus.port import Bus
-from coordinator.operator.health import Contact, Sync
-from coordinator.operator.kube import Kube
-from coordinator.operator.leader import Leader
-from coordinator.operator.lease import Candidacy
+from coordinator.operator.cluster.health import Contact, Sync
+from coordinator.operator.cluster.kube import Kube
+from coordinator.operator.cluster.leader import Leader
+from coordinator.operator.cluster.lease import Candidacy
 from coordinator.operator.settings import OperatorSettings
 from coordinator.operator.term import Term
 from core import http, log

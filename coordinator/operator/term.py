@@ -7,18 +7,18 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from bus.port import Bus
-from coordinator.operator.announcing import Announcements
-from coordinator.operator.driven import Driven
-from coordinator.operator.health import Contact, Sync
-from coordinator.operator.known import Known
-from coordinator.operator.kube import Kube
-from coordinator.operator.reconciler import Reconciler
-from coordinator.operator.resync import Resync
-from coordinator.operator.scaling import Scaler
+from coordinator.operator.cluster.announcing import Announcements
+from coordinator.operator.cluster.health import Contact, Sync
+from coordinator.operator.cluster.kube import Kube
+from coordinator.operator.cluster.watching import Watches
+from coordinator.operator.reconcile.known import Known
+from coordinator.operator.reconcile.reconciler import Reconciler
+from coordinator.operator.reconcile.resync import Resync
+from coordinator.operator.reconcile.working import Working
+from coordinator.operator.scaling.driven import Driven
+from coordinator.operator.scaling.scaler import Scaler
 from coordinator.operator.settings import OperatorSettings
-from coordinator.operator.site import Site
-from coordinator.operator.watching import Watches
-from coordinator.operator.working import Working
+from coordinator.operator.wanted.site import Site
 from core.liveness import Liveness
 
 RESYNC, QUEUE, SCALER = "the resync", "the queue of AIModels", "the scaler"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from agentos.parts.pulsar_config import SETTINGS
-from coordinator.operator.aimodel import RESERVED
 from coordinator.operator.settings import OperatorSettings
+from coordinator.operator.wanted.aimodel import RESERVED
 from coordinator.settings import CoordinatorSettings
 from core.settings import INTERNAL_NAMES, Settings
 from tests.kubernetes.kubectl import DEPLOY, rendered

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from coordinator.operator.health import Contact
-from coordinator.operator.kinds import LEASES
-from coordinator.operator.kube import Kube
-from coordinator.operator.leader import Leader
-from coordinator.operator.lease import Candidacy
+from coordinator.operator.cluster.health import Contact
+from coordinator.operator.cluster.kinds import LEASES
+from coordinator.operator.cluster.kube import Kube
+from coordinator.operator.cluster.leader import Leader
+from coordinator.operator.cluster.lease import Candidacy
 from core.cluster import ClusterError
 from core.liveness import Beat
 from core.loopwatch import now

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from coordinator.operator.aimodel import AIModel, read
-from coordinator.operator.site import Site
+from coordinator.operator.wanted.aimodel import AIModel, read
+from coordinator.operator.wanted.site import Site
 
 Object = dict[str, Any]
 

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.operator.aimodel import RESERVED, AIModel, SecretKey, WrongAIModel, named, read
-from coordinator.operator.who import scaler_of, scaling_of
+from coordinator.operator.wanted.aimodel import RESERVED, AIModel, SecretKey, WrongAIModel, named, read
+from coordinator.operator.wanted.who import scaler_of, scaling_of
 from policy.scaling import Scaling
 from tests.coordinator.operator.objects import EVERYTHING, REMOTE, body, model
 

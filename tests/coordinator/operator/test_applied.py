@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.operator.aimodel import AIModel, WrongAIModel, read
-from coordinator.operator.children import children
-from coordinator.operator.failures import Failure, from_status
-from coordinator.operator.status import Seen, patch_of, status_of, wrong_status
+from coordinator.operator.state.failures import Failure, from_status
+from coordinator.operator.state.status import Seen, patch_of, status_of, wrong_status
+from coordinator.operator.wanted.aimodel import AIModel, WrongAIModel, read
+from coordinator.operator.wanted.children import children
 from tests.coordinator.operator.objects import EVERYTHING, NOON, REMOTE, SITE, Object, deployed
 from tests.fixtures.kubernetes import Namespace
 from tests.kubernetes.kubectl import Kubectl

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from coordinator.operator.aimodel import RESERVED, AIModel
-from coordinator.operator.children import children
-from coordinator.operator.names import AIMODEL_LABEL, parent_of, selector
-from coordinator.operator.site import Site
+from coordinator.operator.wanted.aimodel import RESERVED, AIModel
+from coordinator.operator.wanted.children import children
+from coordinator.operator.wanted.names import AIMODEL_LABEL, parent_of, selector
+from coordinator.operator.wanted.site import Site
 from core.settings import load
 from tests.coordinator.operator.objects import EVERYTHING, SITE, Object, model
 from workernode.settings import WorkerSettings

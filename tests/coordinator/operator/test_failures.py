@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.operator.failures import QUIET_SECONDS, Failure, News, about, from_status, heard, over
-from coordinator.operator.status import Seen, status_of
+from coordinator.operator.state.failures import QUIET_SECONDS, Failure, News, about, from_status, heard, over
+from coordinator.operator.state.status import Seen, status_of
 from tests.coordinator.operator.objects import NOON, Object, body, clock, deployed, event, model
 
 KEY_REFUSED = Failure("AuthenticationError", "AuthenticationError is told", NOON, 1)

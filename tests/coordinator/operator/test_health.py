@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.operator.health import AWAY_SECONDS, Contact, Sync
+from coordinator.operator.cluster.health import AWAY_SECONDS, Contact, Sync
 from core.cluster import ClusterError
 from core.liveness import Beat
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.operator.known import Known
-from coordinator.operator.site import Site
+from coordinator.operator.reconcile.known import Known
+from coordinator.operator.wanted.site import Site
 from tests.coordinator.operator.objects import SITE
 
 

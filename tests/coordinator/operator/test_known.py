@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.operator.aimodel import Key
-from coordinator.operator.kinds import AIMODELS, DEPLOYMENTS, EVENTS
-from coordinator.operator.known import Known
-from coordinator.operator.names import labels
-from coordinator.operator.record import handed_over, owns_replicas
+from coordinator.operator.cluster.kinds import AIMODELS, DEPLOYMENTS, EVENTS
+from coordinator.operator.reconcile.known import Known
+from coordinator.operator.reconcile.record import handed_over, owns_replicas
+from coordinator.operator.wanted.aimodel import Key
+from coordinator.operator.wanted.names import labels
 from tests.coordinator.operator import objects
 from tests.coordinator.operator.objects import Object
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.operator.lease import Candidacy, Object
+from coordinator.operator.cluster.lease import Candidacy, Object
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS = 15.0

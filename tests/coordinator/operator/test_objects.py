@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.operator.objects import Object, Objects
+from coordinator.operator.reconcile.objects import Object, Objects
 
 
 def body(version: int, uid: str = "u", namespace: str = "n") -> Object:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.operator.podtrouble import LASTS_SECONDS, STEADY_SECONDS, Trouble, trouble_of
+from coordinator.operator.state.podtrouble import LASTS_SECONDS, STEADY_SECONDS, Trouble, trouble_of
 from tests.coordinator.operator.objects import NOON, Object, clock, deployed
 
 LATER = NOON + LASTS_SECONDS + 1

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from coordinator.operator.aimodel import Key
-from coordinator.operator.queue import FIRST_PAUSE, LEAST_PAUSE, LONGEST_PAUSE, SPACING, WorkQueue
+from coordinator.operator.reconcile.queue import FIRST_PAUSE, LEAST_PAUSE, LONGEST_PAUSE, SPACING, WorkQueue
+from coordinator.operator.wanted.aimodel import Key
 
 A, B = ("n", "a"), ("n", "b")
 

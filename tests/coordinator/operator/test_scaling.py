@@ -22,10 +22,11 @@ from bus.messages import ModelNotice, Notice, RollCall, WorkerNotice, decode_not
 from bus.port import Backlog, Bus, Outgoing
 from bus.scaling import FrontendInformation, Order
 from bus.topics import SCALING_CHANNEL, WORKERS_CHANNEL, model_subscription, model_topic
-from coordinator.operator import orders, scaling
-from coordinator.operator.aimodel import Key
-from coordinator.operator.fleet import Scaled
-from coordinator.operator.scaling import Scaler
+from coordinator.operator.scaling import orders
+from coordinator.operator.scaling import scaler as scaling
+from coordinator.operator.scaling.fleet import Scaled
+from coordinator.operator.scaling.scaler import Scaler
+from coordinator.operator.wanted.aimodel import Key
 from core.cluster import ClusterError
 from core.errors import BusUnavailable
 from core.liveness import Beat

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bus.scaling import Order
-from coordinator.operator.aimodel import Key
-from coordinator.operator.fleet import Scaled
-from coordinator.operator.orders import FRESH_SECONDS, Orders
-from coordinator.operator.shares import Look, shares
-from coordinator.operator.turns import MOST_PER_SECOND, TELL_SECONDS, Telling, Turns
+from coordinator.operator.scaling.fleet import Scaled
+from coordinator.operator.scaling.orders import FRESH_SECONDS, Orders
+from coordinator.operator.scaling.shares import Look, shares
+from coordinator.operator.scaling.turns import MOST_PER_SECOND, TELL_SECONDS, Telling, Turns
+from coordinator.operator.wanted.aimodel import Key
 from policy.scaling import Ordered, Sample, Scaling
 
 KEY: Key = ("team", "a")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.operator.conditions import Condition, found, written
-from coordinator.operator.failures import Failure
-from coordinator.operator.podtrouble import Trouble
-from coordinator.operator.rollout import deployed as figures
-from coordinator.operator.rollout import settled
-from coordinator.operator.status import Seen, patch_of, status_of, wrong_status
-from coordinator.operator.texts import one_line, read_time, written_time
+from coordinator.operator.state.conditions import Condition, found, written
+from coordinator.operator.state.failures import Failure
+from coordinator.operator.state.podtrouble import Trouble
+from coordinator.operator.state.rollout import deployed as figures
+from coordinator.operator.state.rollout import settled
+from coordinator.operator.state.status import Seen, patch_of, status_of, wrong_status
+from coordinator.operator.state.texts import one_line, read_time, written_time
 from tests.coordinator.operator.objects import NOON, Object, body, clock, deployed, model
 
 FAILURE = Failure("AuthenticationError", "The key is refused.", NOON, 1)
