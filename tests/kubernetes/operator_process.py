@@ -24,6 +24,14 @@ ROOT = Path(__file__).parents[2]
 AIMODELS = "/apis/model.youxam.com/v1alpha1"
 # Nobody listens there: AIModels are looked after also while the broker is away.
 NO_BUS = "postgresql://127.0.0.1:1/none"
+# On no Node: other tests' run in the same cluster, and here no worker is to begin.
+DEFAULTS: Object = {
+    "type": "remote",
+    "model": "m",
+    "baseURL": "http://127.0.0.1:1",
+    "replicas": 0,
+    "nodeSelector": {"kubernetes.io/hostname": "none"},
+}
 
 
 class Operator:
@@ -140,7 +148,7 @@ class Bench:
             "apiVersion": "model.youxam.com/v1alpha1",
             "kind": "AIModel",
             "metadata": {"name": name},
-            "spec": {"type": "remote", "model": "m", "baseURL": "http://127.0.0.1:1", "replicas": 0} | spec,
+            "spec": DEFAULTS | spec,
         }
         return self.cluster.ask("POST", self.path("aimodels"), body)
 
