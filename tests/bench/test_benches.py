@@ -85,6 +85,7 @@ def test_streams_flow_through_one_worker_beside_a_bare_relay(file: Path) -> None
     assert "added p99 ms" in printed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 10)
 def test_worker_stands_beside_a_bare_loop_of_its_client(file: Path) -> None:
     printed, written = bench(file, "worker", "--bus", "postgres", "--requests", "50", "--rounds", "1", "--profile")

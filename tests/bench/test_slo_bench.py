@@ -44,6 +44,7 @@ def test_policies_stand_beside_one_another_on_the_same_loads(file: Path, tmp_pat
     assert drawn == ["slo-goodput.svg", "slo-planner.svg", "slo-wasted.svg"]
 
 
+@pytest.mark.long
 def test_a_real_run_stands_beside_its_simulation(file: Path) -> None:
     printed, written = bench(file, "pipeline", "--loads", "0.3", "--seconds", "4", "--policies", "lazy")
     (run,) = written["runs"]

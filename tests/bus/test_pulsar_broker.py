@@ -29,6 +29,7 @@ async def publish_until_taken(bus: PulsarBus, topic: str, message: Outgoing) -> 
             return
 
 
+@pytest.mark.long
 @pytest.mark.kills
 async def test_everything_resumes_after_the_broker_was_killed(own_pulsar: StandalonePulsar, topic: str) -> None:
     bus = await PulsarBus.connect(own_pulsar.url, admin_url=own_pulsar.admin_url)

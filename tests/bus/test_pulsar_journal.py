@@ -60,6 +60,7 @@ class Plain:
         self._client.close()
 
 
+@pytest.mark.long
 async def test_what_was_settled_before_the_broker_was_killed_is_not_delivered_again(
     forgetful: StandalonePulsar, topic: str
 ) -> None:

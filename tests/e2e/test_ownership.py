@@ -50,6 +50,7 @@ async def in_the_middle(fleet: Fleet) -> bool:
     return bool(count >= TASKS * 2)
 
 
+@pulsar_later("own_fleet")
 async def test_the_tasks_of_a_killed_owner_go_on_at_another(own_fleet: Fleet, provider: Provider) -> None:
     provider.delay = 0.4
     first, second = own_fleet.coordinator(), own_fleet.coordinator()

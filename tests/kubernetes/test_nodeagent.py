@@ -172,6 +172,7 @@ async def test_an_api_server_that_hangs_costs_no_pod(node: Node, space: Space) -
     assert main_of((space.find("pods", "p") or {})["status"])["restartCount"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_nodes_that_are_not_heard_of_are_not_ready_until_they_are_back(
     control_plane: Cluster, space: Space
