@@ -104,12 +104,19 @@ def _verdict(seen: Seen) -> _Verdict:
     if seen.trouble is not None and seen.trouble.fails:
         return _Verdict("Failed", "PodsFail", seen.trouble.message, seen.trouble.reason)
     if not seen.wanted:
-        return _Verdict("Idle", "Idle", "no replica is wanted")
+        return _at_zero(seen)
     there = deployed(seen.deployment).ready
     message = f"ready: {min(there, seen.wanted)} of {seen.wanted}"
     if there >= seen.wanted:
         return _Verdict("Running", "Running", message)
     return _Verdict("Pending", "Pending", f"{message}; {seen.trouble.message}" if seen.trouble else message)
+
+
+def _at_zero(seen: Seen) -> _Verdict:
+    """One that wakes up when requests come is idle from the moment at which they would be seen."""
+    if seen.scaler == "backlog" and seen.backlog is None:
+        return _Verdict("Pending", "BacklogUnknown", "no replica yet: whether requests wait is not known")
+    return _Verdict("Idle", "Idle", "no replica is wanted")
 
 
 def _refused(text: str) -> _Verdict:

@@ -51,6 +51,8 @@ def condition(status: Object, kind: str) -> tuple[str, str, str]:
             "ready: 0 of 1; Pod gpt-1: 0/3 nodes are available",
         ),
         (seen(0), "Idle", "no replica is wanted"),
+        (seen(0, scaler="backlog", backlog=0), "Idle", "no replica is wanted"),
+        (seen(0, scaler="backlog"), "Pending", "no replica yet: whether requests wait is not known"),
         (seen(1, failure=FAILURE), "Failed", "AuthenticationError: The key is refused."),
         (seen(1, trouble=TROUBLE), "Failed", "ImagePullBackOff: Pod gpt-1: not found"),
         (seen(1, trouble=TROUBLE, failure=FAILURE), "Failed", "AuthenticationError: The key is refused."),
