@@ -19,8 +19,7 @@ from bus.port import Bus
 from bus.scaling import FrontendInformation, Order, decode_scaling
 from bus.topics import SCALING_CHANNEL
 from core import log as logs
-from core.cluster import ClusterError, cluster_at_hand
-from core.errors import ConfigurationError
+from core.cluster import ClusterError, need_cluster
 from core.run import Stop, run, wait_for_any
 from policy.slo.pipeline import Pipeline, Replicas
 from workload.client import Client
@@ -40,8 +39,7 @@ def run_scaler(settings: UpSettings, pipelines: Sequence[Pipeline], url: str) ->
     they are there at any time. Raises `ConfigurationError`.
     """
     logs.set_up(debug=settings.debug)
-    if not cluster_at_hand(os.environ):
-        raise ConfigurationError("there is no cluster: neither a service account in a Pod, nor KUBECONFIG")
+    need_cluster(os.environ)
     return run(lambda stop: _scaler(settings, pipelines, url, stop))
 
 

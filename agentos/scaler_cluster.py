@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agentos.replicas import described
+from core.aimodels import GROUP, PLURAL, VERSION
 from core.cluster import SERVICE_ACCOUNT, ClusterError, ask
 from policy.slo.pipeline import Replicas
 
@@ -13,7 +14,7 @@ CALL_SECONDS = 5.0
 MERGE_PATCH = "application/merge-patch+json"
 # Where each kind is, and the subresource that is enough to scale it.
 _KINDS: dict[str, dict[str, str]] = {
-    "AIModel": {"group": "model.youxam.com", "version": "v1alpha1", "plural": "aimodels"},
+    "AIModel": {"group": GROUP, "version": VERSION, "plural": PLURAL},
     "Deployment": {"group": "apps", "version": "v1", "plural": "deployments"},
 }
 

@@ -23,6 +23,7 @@ from coordinator.operator.wanted.aimodel import read
 from coordinator.operator.wanted.children import children
 from coordinator.operator.wanted.names import MANAGED
 from coordinator.operator.wanted.site import Site
+from core.aimodels import API_VERSION, KIND
 from core.errors import PartError
 from tests.fixtures.control_plane import controlled
 from tests.fixtures.kube_binaries import KUBECTL
@@ -106,7 +107,7 @@ class Bare:
         name = f"model-{number}"
         spec = {"type": "remote", "model": name, "baseURL": "http://127.0.0.1:9", "apiKey": "none", "replicas": 0}
         meta = {"name": name, "namespace": namespace}
-        body = {"apiVersion": "model.youxam.com/v1alpha1", "kind": "AIModel", "metadata": meta, "spec": spec}
+        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
         return lambda: self.ask("POST", AIMODELS.path(namespace), body)
 
     async def write(self, models: Sequence[Object], status: Object, site: Site) -> list[int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.errors import AgentOSError
+from core.errors import AgentOSError, ConfigurationError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -27,6 +27,12 @@ class ClusterError(AgentOSError):
         self.again = again
         self.status = status
         self.body = body
+
+
+def need_cluster(environ: Mapping[str, str]) -> None:
+    """Raises `ConfigurationError` where this process knows of no cluster."""
+    if not cluster_at_hand(environ):
+        raise ConfigurationError("there is no cluster: neither a service account in a Pod, nor KUBECONFIG")
 
 
 def cluster_at_hand(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> bool:

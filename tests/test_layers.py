@@ -89,6 +89,7 @@ PURE = [
     "coordinator/tasks/views.py",
     "coordinator/texts.py",
     "coordinator/graph/way.py",
+    "core/aimodels.py",
     "core/errors.py",
     "core/liveness.py",
     "core/outputs.py",

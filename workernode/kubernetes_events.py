@@ -10,17 +10,15 @@ import logging
 import random
 import socket
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bus.messages import Reason
+from core import aimodels
 from core.cluster import SERVICE_ACCOUNT, ClusterError, ask
 
 log = logging.getLogger(__name__)
 
-API_VERSION = "model.youxam.com/v1alpha1"
-KIND = "AIModel"
 COMPONENT = "agentos-worker"
 LONGEST_MESSAGE = 1000
 CALL_SECONDS = 5.0
@@ -77,24 +75,15 @@ class KubernetesEvents:
         return f"the service account may not create Events in {self._namespace} (see docs/management.md)"
 
     def _body(self, notice: Notice) -> dict[str, Any]:
-        """The Event. https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
-        return {
-            "metadata": {"generateName": f"{self._name}.", "namespace": self._namespace},
-            "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": self._name,
-                "namespace": self._namespace,
-            },
-            "type": notice.type,
-            "reason": notice.reason,
-            "message": notice.message[:LONGEST_MESSAGE],
-            "source": {"component": COMPONENT, "host": self._host},
-            "firstTimestamp": _time(notice.first),
-            "lastTimestamp": _time(notice.last),
-            "count": 1,
-        }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        """The Event."""
+        return aimodels.event(
+            self._name,
+            self._namespace,
+            type=notice.type,
+            reason=notice.reason,
+            message=notice.message[:LONGEST_MESSAGE],
+            component=COMPONENT,
+            host=self._host,
+            first=notice.first,
+            last=notice.last,
+        )

@@ -17,8 +17,7 @@ from coordinator.operator.cluster.lease import Candidacy
 from coordinator.operator.settings import OperatorSettings
 from coordinator.operator.term import Term
 from core import http, log
-from core.cluster import cluster_at_hand
-from core.errors import ConfigurationError
+from core.cluster import need_cluster
 from core.loopwatch import LoopWatch, now
 from core.probes import serving_probes
 from core.run import Stop, run
@@ -32,8 +31,7 @@ ELECTION_SILENCE = 120.0
 def main(settings: OperatorSettings) -> int:
     """Runs until a signal; returns the exit code. Raises `ConfigurationError`."""
     log.set_up(debug=settings.debug)
-    if not cluster_at_hand(os.environ):
-        raise ConfigurationError("there is no cluster: neither a service account in a Pod, nor KUBECONFIG")
+    need_cluster(os.environ)
     return run(lambda stop: operator(settings, stop))
 
 

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from coordinator.operator.cluster.kinds import EVENTS
 from coordinator.operator.cluster.kube import Kube
-from coordinator.operator.state.texts import one_line, written_time
-from coordinator.operator.wanted.aimodel import API_VERSION, KIND, Key
+from coordinator.operator.state.texts import one_line
+from coordinator.operator.wanted.aimodel import Key
 from coordinator.operator.wanted.names import MANAGER
+from core import aimodels
 from core.cluster import ClusterError
 
 log = logging.getLogger(__name__)
@@ -68,18 +69,18 @@ class Announcements:
 
 
 def event(told: Announcement, host: str) -> Object:
-    """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
+    """What is written."""
     namespace, name = told.key
-    about = {"apiVersion": API_VERSION, "kind": KIND, "name": name, "namespace": namespace, "uid": told.uid}
-    return {
-        "metadata": {"generateName": f"{name}.", "namespace": namespace},
-        "involvedObject": about,
-        "type": "Warning" if told.reason == "Failed" else "Normal",
-        "reason": told.reason,
-        "message": one_line(told.message),
-        "source": {"component": MANAGER, "host": host},
-        "reportingComponent": MANAGER,
-        "firstTimestamp": written_time(told.at),
-        "lastTimestamp": written_time(told.at),
-        "count": 1,
-    }
+    told_of = aimodels.event(
+        name,
+        namespace,
+        type="Warning" if told.reason == "Failed" else "Normal",
+        reason=told.reason,
+        message=one_line(told.message),
+        component=MANAGER,
+        host=host,
+        first=told.at,
+        last=told.at,
+        uid=told.uid,
+    )
+    return told_of | {"reportingComponent": MANAGER}

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from coordinator.operator.wanted.names import MANAGED
+from core.aimodels import GROUP, PLURAL, VERSION
 
 
 class Kind(NamedTuple):
@@ -22,7 +23,7 @@ class Kind(NamedTuple):
         return "/".join([*parts, self.plural, *map(quote, filter(None, (name, subresource)))])
 
 
-AIMODELS = Kind("model.youxam.com", "v1alpha1", "aimodels")
+AIMODELS = Kind(GROUP, VERSION, PLURAL)
 DEPLOYMENTS = Kind("apps", "v1", "deployments")
 SCALED_OBJECTS = Kind("keda.sh", "v1alpha1", "scaledobjects")
 BROKER_LOGINS = Kind("keda.sh", "v1alpha1", "triggerauthentications")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from coordinator.operator.state.texts import one_line, written_time
+from coordinator.operator.state.texts import one_line
+from core.aimodels import written_time
 
 Object = dict[str, Any]
 

@@ -13,8 +13,9 @@ from bus.messages import Reason
 from coordinator.operator.state.conditions import FAILED, READY, WORKERS_FAIL, found
 from coordinator.operator.state.rollout import deployed, settled
 from coordinator.operator.state.texts import one_line, read_time
-from coordinator.operator.wanted.aimodel import GROUP, KIND, AIModel, Key
+from coordinator.operator.wanted.aimodel import AIModel, Key
 from coordinator.operator.wanted.names import MANAGER
+from core.aimodels import GROUP, KIND
 
 # All replicas are ready: a failure that was told before that is over after such a silence. A worker that cannot serve
 # is not ready for longer: its probe fails twice.

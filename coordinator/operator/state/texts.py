@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 LONGEST_TEXT = 1000
@@ -14,11 +14,6 @@ def one_line(text: Any, longest: int = LONGEST_TEXT) -> str:
     shown = "".join(char if char.isprintable() else " " for char in str(text)[: 4 * longest])
     line = " ".join(shown.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
-def written_time(at: float) -> str:
-    """RFC 3339, in UTC and whole seconds. `at`: Unix time in seconds."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_time(text: Any) -> float:

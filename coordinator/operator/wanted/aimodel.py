@@ -15,11 +15,6 @@ from pydantic import SecretStr
 from core.errors import BadMessage
 from policy.scaling import Scaling
 
-GROUP = "model.youxam.com"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "AIModel"
-PLURAL = "aimodels"
 # Of a label's value: the AIModel's name is one.
 LONGEST_NAME = 63
 # Variables that the operator gives every worker, and `env` may not change.

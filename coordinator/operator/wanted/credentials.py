@@ -8,9 +8,10 @@ import hmac
 import json
 from typing import Any
 
-from coordinator.operator.wanted.aimodel import GROUP, AIModel
+from coordinator.operator.wanted.aimodel import AIModel
 from coordinator.operator.wanted.names import credentials_name, metadata
 from coordinator.operator.wanted.site import Site
+from core.aimodels import GROUP
 
 API_KEY, PULSAR_TOKEN, BUS_URL = "API_KEY", "PULSAR_TOKEN", "AGENTOS_BUS_URL"
 # Of the Pods: they are made anew when the credentials change.

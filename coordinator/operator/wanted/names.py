@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.operator.wanted.aimodel import API_VERSION, GROUP, KIND, AIModel, Key
+from coordinator.operator.wanted.aimodel import AIModel, Key
+from core.aimodels import API_VERSION, GROUP, KIND
 
 MANAGER = "agentos-operator"
 AIMODEL_LABEL = f"{GROUP}/aimodel"

@@ -15,7 +15,8 @@ from coordinator.operator.state.podtrouble import Trouble
 from coordinator.operator.state.rollout import deployed as figures
 from coordinator.operator.state.rollout import settled
 from coordinator.operator.state.status import Seen, patch_of, status_of, wrong_status
-from coordinator.operator.state.texts import one_line, read_time, written_time
+from coordinator.operator.state.texts import one_line, read_time
+from core.aimodels import written_time
 from tests.coordinator.operator.objects import NOON, Object, body, clock, deployed, model
 
 FAILURE = Failure("AuthenticationError", "The key is refused.", NOON, 1)
